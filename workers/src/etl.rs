@@ -1,0 +1,6 @@
+//! From records to Parquet.
+
+pub mod name;
+pub mod parse;
+pub mod receive;
+pub mod row;

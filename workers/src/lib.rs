@@ -1,0 +1,10 @@
+//! The data path of a pipeline as library roles: generate → tail → produce → log → ETL → Parquet. The
+//! worker containers and `logpipe run` wire the same roles; there is no second implementation of anything.
+
+pub mod checkpoint;
+pub mod counters;
+pub mod etl;
+pub mod generate;
+pub mod log;
+pub mod produce;
+pub mod tail;
