@@ -7,4 +7,5 @@ pub mod etl;
 pub mod generate;
 pub mod log;
 pub mod produce;
+pub mod store;
 pub mod tail;

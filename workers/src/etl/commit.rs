@@ -1,0 +1,198 @@
+//! The committer of one partition: intent → create-only puts → commit, each state one compare-and-swap. It
+//! touches the checkpoint store and the object store. See `docs/adr/0001`.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::batch::EncodedBatch;
+use crate::checkpoint::{
+    Checkpoint, CheckpointStore, DecodeError, StoreError, Swap, TransitionError, partition_key,
+};
+use crate::log::{Identity, Offset};
+use crate::store::{PutError, Store, backoff};
+
+/// Objects of one batch that are uploaded at the same time.
+const PUTS_IN_FLIGHT: usize = 4;
+
+/// How often a checkpoint is written before the worker gives up.
+const ATTEMPTS: u32 = 5;
+
+/// Why a partition cannot be committed any further.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another worker took the partition over. What it commits is right; this one must stop.
+    #[error("partition {partition} was taken over by {owner}")]
+    Fenced {
+        /// The partition.
+        partition: u32,
+        /// The new owner.
+        owner: String,
+    },
+    /// The checkpoint is of another log.
+    #[error(
+        "partition {partition}: the checkpoint belongs to topic id {expected} of cluster {cluster}, but the \
+         log is topic id {found}. The log was made anew: remove the checkpoints to begin again, or bring \
+         the old log back"
+    )]
+    OtherLog {
+        /// The partition.
+        partition: u32,
+        /// The cluster in the checkpoint.
+        cluster: String,
+        /// The topic id in the checkpoint.
+        expected: String,
+        /// The topic id of the log.
+        found: String,
+    },
+    /// The checkpoint cannot be read.
+    #[error("the checkpoint of partition {partition} cannot be used")]
+    Unreadable {
+        /// The partition.
+        partition: u32,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// The checkpoint is gone or was edited while we owned it.
+    #[error("the checkpoint of partition {partition} was removed while it was in use")]
+    Removed {
+        /// The partition.
+        partition: u32,
+    },
+    /// The checkpoint store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The object store failed.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// The caller broke the protocol.
+    #[error("partition {partition}: the batch cannot follow the checkpoint")]
+    Transition {
+        /// The partition.
+        partition: u32,
+        /// How.
+        #[source]
+        source: TransitionError,
+    },
+}
+
+/// Owns the checkpoint of one partition.
+pub struct Committer {
+    checkpoints: Arc<dyn CheckpointStore>,
+    store: Store,
+    partition: u32,
+    current: Checkpoint,
+}
+
+impl Committer {
+    /// Takes the partition over, or begins it at `begin` when it has no checkpoint.
+    pub async fn take_over(
+        checkpoints: Arc<dyn CheckpointStore>,
+        store: Store,
+        log: &Identity,
+        partition: u32,
+        begin: Offset,
+        owner: &str,
+    ) -> Result<Self, CommitError> {
+        let key = partition_key(partition);
+        let old = checkpoints.read(&key).await?;
+        let current = match &old {
+            None => Checkpoint::new(log, partition, begin, owner),
+            Some(bytes) => {
+                let found = Checkpoint::decode(bytes)
+                    .map_err(|source| CommitError::Unreadable { partition, source })?;
+                if found.cluster != log.cluster || found.topic_id != log.topic_id {
+                    return Err(CommitError::OtherLog {
+                        partition,
+                        cluster: found.cluster,
+                        expected: found.topic_id,
+                        found: log.topic_id.clone(),
+                    });
+                }
+                found.take_over(owner)
+            }
+        };
+        let mut committer = Self { checkpoints, store, partition, current: current.clone() };
+        committer.swap(old, current).await?;
+        Ok(committer)
+    }
+
+    /// The checkpoint as it stands.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.current
+    }
+
+    /// Announces a batch.
+    pub async fn announce(&mut self, batch: &EncodedBatch) -> Result<(), CommitError> {
+        let next = self.current.announce(batch.batch.clone());
+        self.advance(next).await
+    }
+
+    /// Puts the pending batch's objects.
+    pub async fn put(&self, batch: &EncodedBatch) -> Result<(), CommitError> {
+        let puts = batch.objects.clone().into_iter().map(|object| {
+            let store = self.store.clone();
+            async move { store.put(&object).await }
+        });
+        stream::iter(puts).buffer_unordered(PUTS_IN_FLIGHT).try_collect::<()>().await?;
+        Ok(())
+    }
+
+    /// Commits the pending batch, and announces the one behind it in the same swap where it is ready.
+    pub async fn commit(&mut self, following: Option<&EncodedBatch>) -> Result<(), CommitError> {
+        let next = match following {
+            Some(following) => self.current.commit_and_announce(following.batch.clone()),
+            None => self.current.commit(),
+        };
+        self.advance(next).await
+    }
+
+    async fn advance(
+        &mut self,
+        next: Result<Checkpoint, TransitionError>,
+    ) -> Result<(), CommitError> {
+        let next =
+            next.map_err(|source| CommitError::Transition { partition: self.partition, source })?;
+        let old = self.current.encode();
+        self.swap(Some(old), next).await
+    }
+
+    /// Replaces `old` by `next`. A store that failed may have done it all the same, so it is asked before the
+    /// swap is tried again.
+    async fn swap(&mut self, old: Option<Vec<u8>>, next: Checkpoint) -> Result<(), CommitError> {
+        let key = partition_key(self.partition);
+        let new = next.encode();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.checkpoints.swap(&key, old.as_deref(), &new).await {
+                Ok(Swap::Done) => break,
+                Ok(Swap::Conflict) => {}
+                Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(key, attempt, error = %error, "checkpoint swap failed, trying again");
+                    tokio::time::sleep(backoff(attempt)).await;
+                }
+            }
+            let found = self.checkpoints.read(&key).await?;
+            if found.as_ref() == Some(&new) {
+                break;
+            }
+            if found != old {
+                return Err(self.lost(found.as_deref()));
+            }
+        }
+        self.current = next;
+        Ok(())
+    }
+
+    fn lost(&self, found: Option<&[u8]>) -> CommitError {
+        let partition = self.partition;
+        match found.map(Checkpoint::decode) {
+            None => CommitError::Removed { partition },
+            Some(Ok(checkpoint)) => CommitError::Fenced { partition, owner: checkpoint.owner },
+            Some(Err(source)) => CommitError::Unreadable { partition, source },
+        }
+    }
+}

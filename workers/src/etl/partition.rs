@@ -1,0 +1,241 @@
+//! One partition in an ETL thread: receives its records, fills the open batch, and hands finished batches to
+//! its committer. Touches nothing itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parquet::errors::ParquetError;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::batch::{BatchBuilder, EncodedBatch};
+use super::budget::{Budget, Held};
+use super::encode::Layout;
+use super::receive::{Producers, Progress, Verdict};
+use super::stage::Stager;
+use crate::counters::Counters;
+use crate::log::key::BlockKey;
+use crate::log::{Identity, Offset, Record};
+
+/// When a batch is cut: the first limit that is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of Parquet in one file.
+    pub max_bytes: usize,
+    /// Rows.
+    pub max_rows: u64,
+    /// Since its first row.
+    pub interval: Duration,
+    /// Since its last row.
+    pub idle: Duration,
+}
+
+/// A batch on its way to the committer.
+pub struct Queued {
+    /// The batch.
+    pub batch: EncodedBatch,
+    /// It is announced already: its first owner went away in the middle of it.
+    pub announced: bool,
+    /// Its share of the memory budget, given back when it is dropped.
+    pub held: Held,
+}
+
+/// Which lines of a partition's records are new, and how far each producer key has come.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Progress by producer key.
+    pub producers: Producers,
+    /// Where the partition's very first batch began.
+    pub begin: Offset,
+}
+
+impl Receiver {
+    /// Decides about a record. Records without a key of ours are taken whole: they count by offset alone.
+    pub fn receive(&mut self, key: Option<&BlockKey<'_>>) -> Verdict {
+        let Some(key) = key else {
+            return Verdict::Take(0);
+        };
+        if let Some(progress) = self.producers.get_mut(key.producer) {
+            return progress.receive(key.generation, key.first, key.lines);
+        }
+        // A producer that is seen for the first time begins at 0, unless the log was already cut off in
+        // front when the partition began: then its first record that is left counts as its beginning.
+        let next = if self.begin > 0 { key.first } else { 0 };
+        let mut progress = Progress { generation: key.generation, next };
+        let verdict = progress.receive(key.generation, key.first, key.lines);
+        self.producers.insert(key.producer.to_owned(), progress);
+        verdict
+    }
+}
+
+/// The state of one partition.
+pub struct Partition {
+    number: u32,
+    log: Identity,
+    layout: Arc<Layout>,
+    receiver: Receiver,
+    open: BatchBuilder,
+    first_row: Instant,
+    last_row: Instant,
+    /// Finished batches that the committer has no room for yet.
+    ready: VecDeque<Queued>,
+    committer: mpsc::Sender<Queued>,
+}
+
+impl Partition {
+    /// Goes on at `start`.
+    pub fn new(
+        number: u32,
+        log: Identity,
+        layout: Arc<Layout>,
+        receiver: Receiver,
+        start: Offset,
+        committer: mpsc::Sender<Queued>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            number,
+            log,
+            open: BatchBuilder::new(layout.clone(), start),
+            layout,
+            receiver,
+            first_row: now,
+            last_row: now,
+            ready: VecDeque::new(),
+            committer,
+        }
+    }
+
+    /// The partition's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// One after the last record that was read.
+    pub fn position(&self) -> Offset {
+        self.open.range().end
+    }
+
+    /// Bytes of memory in the open batch.
+    pub fn memory(&self) -> usize {
+        self.open.memory()
+    }
+
+    /// When the open batch got its first row; `None` while it has none.
+    pub fn opened_at(&self) -> Option<Instant> {
+        (self.open.rows() > 0).then_some(self.first_row)
+    }
+
+    /// The committer has no room: do not read on.
+    pub fn is_full(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes a record in. `now` is the clock of this poll: one reading for many records.
+    pub fn accept(
+        &mut self,
+        record: &Record<'_>,
+        stager: &mut Stager,
+        budget: &Budget,
+        counters: &Counters,
+        now: Instant,
+    ) -> Result<(), ParquetError> {
+        let key = BlockKey::decode(record.key);
+        // The receiver's state at the end of the batch is what stands before this record, should the batch
+        // have to be cut in front of it.
+        let before = match &key {
+            Some(key) => self.receiver.producers.get(key.producer).copied(),
+            None => None,
+        };
+        let lines = key.map_or(0, |key| u64::from(key.lines));
+        match self.receiver.receive(key.as_ref()) {
+            Verdict::Take(skip) => {
+                let staged = stager.stage(*record, key, skip);
+                if !self.open.fits(&staged) {
+                    let after = self.receiver.producers.clone();
+                    if let Some(key) = &key {
+                        restore(&mut self.receiver.producers, key.producer, before);
+                    }
+                    self.cut(budget)?;
+                    self.receiver.producers = after;
+                }
+                if self.open.rows() == 0 {
+                    self.first_row = now;
+                }
+                self.last_row = now;
+                let rows = self.open.rows();
+                self.open.append(&staged)?;
+                counters.received.add(self.open.rows() - rows);
+                counters.dropped.add(u64::from(skip));
+            }
+            Verdict::Gap { missing } => {
+                counters.dropped.add(lines);
+                tracing::debug!(
+                    partition = self.number,
+                    offset = record.offset,
+                    missing,
+                    "record behind a gap, dropped until its producer sends it again"
+                );
+            }
+            Verdict::Duplicate | Verdict::Fenced => counters.dropped.add(lines),
+            Verdict::Fence => {}
+        }
+        self.open.extend(record);
+        Ok(())
+    }
+
+    /// Cuts the open batch when it has reached a limit.
+    pub fn cut_if_due(
+        &mut self,
+        limits: &Limits,
+        budget: &Budget,
+        now: Instant,
+    ) -> Result<(), ParquetError> {
+        let due = self.open.rows() > 0
+            && (self.open.rows() >= limits.max_rows
+                || now.duration_since(self.first_row) >= limits.interval
+                || now.duration_since(self.last_row) >= limits.idle
+                || self.open.largest_file() >= limits.max_bytes);
+        if due { self.cut(budget) } else { Ok(()) }
+    }
+
+    /// Finishes the open batch, if it has rows, and begins the next one behind it.
+    pub fn cut(&mut self, budget: &Budget) -> Result<(), ParquetError> {
+        if self.open.rows() == 0 {
+            return Ok(());
+        }
+        let next = BatchBuilder::new(self.layout.clone(), self.open.range().end);
+        let done = std::mem::replace(&mut self.open, next);
+        let batch = done.finish(&self.log, self.number, self.receiver.producers.clone())?;
+        let held = budget.hold(batch.bytes());
+        self.ready.push_back(Queued { batch, announced: false, held });
+        Ok(())
+    }
+
+    /// Hands finished batches to the committer as far as it has room. `false` when the committer is gone.
+    pub fn hand_over(&mut self) -> bool {
+        while let Some(batch) = self.ready.pop_front() {
+            match self.committer.try_send(batch) {
+                Ok(()) => {}
+                Err(TrySendError::Full(batch)) => {
+                    self.ready.push_front(batch);
+                    return true;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        true
+    }
+}
+
+fn restore(producers: &mut Producers, producer: &str, before: Option<Progress>) {
+    match before {
+        Some(before) => {
+            producers.insert(producer.to_owned(), before);
+        }
+        None => {
+            producers.remove(producer);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a worker does with a partition before it reads on: is it still the same log, and is a batch pending?
+//! A pending batch is read and encoded again, and must come out as it was announced. Reads the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::EtlError;
+use super::batch::{BatchBuilder, EncodedBatch, anchor_sha};
+use super::encode::Layout;
+use super::partition::Receiver;
+use super::receive::Verdict;
+use super::stage::Stager;
+use crate::checkpoint::{Batch, Checkpoint};
+use crate::log::key::BlockKey;
+use crate::log::{Log, Offset, Record, Source};
+
+/// How long records that must be there may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Checks that the log still holds what the checkpoint says, by its bounds and by the last committed record.
+pub(super) fn check_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), EtlError> {
+    let partition = checkpoint.partition;
+    let mut source = log.source()?;
+    let bounds = source.bounds(partition)?;
+    if checkpoint.next > bounds.end {
+        return Err(EtlError::LogTruncated {
+            partition,
+            next: checkpoint.next,
+            end: bounds.end,
+        });
+    }
+    if checkpoint.next < bounds.start {
+        return Err(EtlError::DataLoss {
+            partition,
+            next: checkpoint.next,
+            start: bounds.start,
+        });
+    }
+    let Some(anchor) = &checkpoint.anchor else {
+        return Ok(());
+    };
+    if anchor.offset < bounds.start {
+        return Ok(()); // Retention took it, which says nothing about the rest.
+    }
+    let mut found = None;
+    read(source.as_mut(), partition, anchor.offset..anchor.offset + 1, |record| {
+        found = Some(anchor_sha(record.key, record.value));
+        Ok(())
+    })?;
+    if found.as_ref() == Some(&anchor.sha) {
+        return Ok(());
+    }
+    Err(EtlError::AnchorDiffers { partition, offset: anchor.offset })
+}
+
+/// Builds a pending batch again, from the log and under the plan it was announced with.
+pub(super) fn rebuild(
+    log: &dyn Log,
+    checkpoint: &Checkpoint,
+    pending: &Batch,
+    layout: Arc<Layout>,
+) -> Result<EncodedBatch, EtlError> {
+    let partition = checkpoint.partition;
+    let mut source = log.source()?;
+    let start = source.bounds(partition)?.start;
+    if pending.start < start {
+        return Err(EtlError::DataLoss { partition, next: pending.start, start });
+    }
+    let mut stager = Stager::new(&layout.plan).map_err(EtlError::Parser)?;
+    let mut receiver =
+        Receiver { producers: checkpoint.producers.clone(), begin: checkpoint.begin };
+    let mut builder = BatchBuilder::new(layout, pending.start);
+    read(source.as_mut(), partition, pending.start..pending.end, |record| {
+        let key = BlockKey::decode(record.key);
+        if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
+            let staged = stager.stage(*record, key, skip);
+            builder.append(&staged).map_err(EtlError::Encode)?;
+        }
+        builder.extend(record);
+        Ok(())
+    })?;
+    let encoded = builder
+        .finish(&log.identity(), partition, receiver.producers)
+        .map_err(EtlError::Encode)?;
+    if encoded.batch != *pending {
+        return Err(EtlError::PendingDiffers {
+            partition,
+            start: pending.start,
+            end: pending.end,
+            what: difference(pending, &encoded.batch),
+        });
+    }
+    Ok(encoded)
+}
+
+/// Hands every record of `[start, end)` to `each`.
+fn read(
+    source: &mut dyn Source,
+    partition: u32,
+    range: std::ops::Range<Offset>,
+    mut each: impl FnMut(&Record<'_>) -> Result<(), EtlError>,
+) -> Result<(), EtlError> {
+    source.assign(partition, range.start)?;
+    let mut next = range.start;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut result = Ok(());
+    while next < range.end && result.is_ok() {
+        let count = source.poll(Duration::from_millis(200), &mut |record| {
+            if record.offset >= range.end {
+                next = range.end;
+            } else if result.is_ok() {
+                next = record.offset + 1;
+                result = each(&record);
+            }
+        })?;
+        if count == 0 && std::time::Instant::now() > deadline {
+            return Err(EtlError::LogTruncated { partition, next: range.end, end: next });
+        }
+    }
+    result
+}
+
+/// The first thing in which two batches of the same range differ, in words.
+fn difference(announced: &Batch, now: &Batch) -> String {
+    for (old, new) in announced.files.iter().zip(&now.files) {
+        if old != new {
+            return format!(
+                "{} was announced with {} rows (digest {}), and {} comes out with {} rows (digest {})",
+                old.dir, old.rows, old.digest, new.dir, new.rows, new.digest
+            );
+        }
+    }
+    if announced.files.len() != now.files.len() {
+        return format!(
+            "{} files were announced, and {} come out",
+            announced.files.len(),
+            now.files.len()
+        );
+    }
+    "the records themselves have changed".to_owned()
+}

@@ -1,0 +1,86 @@
+//! The first lines of a log, for `Auto` and `Infer`. Reads the log and the checkpoints.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::{Control, EtlError};
+use crate::checkpoint::{Checkpoint, CheckpointStore, partition_key};
+use crate::log::Log;
+
+/// Lines that are enough to decide.
+const LINES: usize = 1000;
+
+/// How long to wait for more lines when there are some but not enough.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Lines as raw bytes.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    values: Vec<Vec<u8>>,
+    lines: usize,
+    read_at: i64,
+}
+
+impl Sample {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// The lines, without their newlines; about [`LINES`] of them.
+    pub(super) fn lines(&self) -> Vec<&[u8]> {
+        let lines = self.values.iter().flat_map(|value| {
+            let value = value.strip_suffix(b"\n").unwrap_or(value);
+            value.split(|&byte| byte == b'\n')
+        });
+        lines.take(LINES).collect()
+    }
+
+    /// When the first of them was read, in microseconds since 1970.
+    pub(super) fn read_at(&self) -> i64 {
+        self.read_at
+    }
+}
+
+/// Waits for lines that are not committed yet; an empty sample when the log is drained without one.
+pub(super) fn take(
+    log: &dyn Log,
+    checkpoints: &Arc<dyn CheckpointStore>,
+    control: &Control,
+    runtime: &Handle,
+) -> Result<Sample, EtlError> {
+    let mut source = log.source()?;
+    for partition in 0..log.identity().partitions {
+        let start = source.bounds(partition)?.start;
+        let stored = runtime
+            .block_on(checkpoints.read(&partition_key(partition)))
+            .map_err(super::CommitError::from)?;
+        // What cannot be read here is reported at the take-over, with all it takes to mend it.
+        let next = stored.and_then(|bytes| Checkpoint::decode(&bytes).ok()).map_or(0, |c| c.next);
+        let end = source.bounds(partition)?.end;
+        source.assign(partition, next.clamp(start, end))?;
+    }
+    let mut sample = Sample::default();
+    let mut since = None;
+    while sample.lines < LINES && since.is_none_or(|at: Instant| at.elapsed() < PATIENCE) {
+        let draining = control.is_draining();
+        let count = source.poll(super::POLL, &mut |record| {
+            if record.value.is_empty() || sample.lines >= LINES {
+                return;
+            }
+            if sample.values.is_empty() {
+                sample.read_at = record.timestamp;
+            }
+            sample.lines += memchr::memchr_iter(b'\n', record.value).count().max(1);
+            sample.values.push(record.value.to_vec());
+        })?;
+        if count == 0 && draining {
+            break;
+        }
+        if sample.lines > 0 && since.is_none() {
+            since = Some(Instant::now());
+        }
+    }
+    Ok(sample)
+}
