@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+mod assigned;
 pub mod contract;
 pub mod embedded;
 pub mod key;
 pub mod memory;
+mod random;
 
 /// A record's position in its partition: always "next to read" where a range ends (`[start, end)`).
 pub type Offset = u64;
@@ -52,6 +54,22 @@ impl Identity {
             "{:02x}{:02x}{:02x}{:02x}",
             hash[0], hash[1], hash[2], hash[3]
         )
+    }
+
+    /// Refuses a partition that the topic does not have; `action` is what was tried.
+    fn check(&self, action: &'static str, partition: u32) -> Result<(), LogError> {
+        if partition < self.partitions {
+            return Ok(());
+        }
+        Err(LogError::Failed {
+            place: self.topic.clone(),
+            action,
+            source: format!(
+                "there is no partition {partition}: the topic has {}",
+                self.partitions
+            )
+            .into(),
+        })
     }
 }
 
