@@ -1,10 +1,140 @@
-//! Under way.
+//! `logpipe run`: the manifest that `kubectl apply` takes, in one process, with an embedded log and a local
+//! folder.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
+use logpipe_api::LogPipeline;
+use logpipe_api::pipeline::Suspend;
+use logpipe_workers::etl::plans::Frozen;
+
+use crate::manifest;
+use crate::output::Format;
+
+mod data_dir;
+mod display;
+mod roles;
+mod summary;
+
+use data_dir::DataDir;
+use display::Display;
+use roles::Roles;
+
+/// How often roles and display move on.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Run a LogPipeline manifest in this process.
+///
+/// The generator, the file producer, an embedded log and the ETL run as threads; Parquet goes to a local
+/// folder. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
+/// again it goes on where it was: nothing lost, nothing twice.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The manifest, with one LogPipeline
+    manifest: PathBuf,
+    /// The folder for the log, the checkpoints and the Parquet files [default: ./logpipe-data/<name>]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Read the files to their end, commit, and stop, instead of following them
+    #[arg(long)]
+    once: bool,
+    /// How to print progress and summary
+    #[arg(short, long, default_value = "text")]
+    output: Format,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let pipelines = match manifest::load(&args.manifest) {
+        Ok(loaded) => loaded.pipelines,
+        Err(faults) => {
+            faults.print(args.output)?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let [pipeline] = pipelines.as_slice() else {
+        bail!(
+            "{} holds {} LogPipelines, and run takes one: give it a manifest with one",
+            args.manifest.display(),
+            pipelines.len()
+        );
+    };
+    let name = pipeline.metadata.name.clone().context("the manifest has no metadata.name")?;
+    if pipeline.spec.suspend == Suspend::All {
+        eprintln!("{name} is suspended (spec.suspend: All); set it to None to run it");
+        return Ok(ExitCode::SUCCESS);
+    }
+    run_pipeline(&args, pipeline, &name)
+}
+
+fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Result<ExitCode> {
+    let shown_dir =
+        args.data_dir.clone().unwrap_or_else(|| Path::new("logpipe-data").join(name));
+    let dir = DataDir::open(&shown_dir, pipeline, name)?;
+    let display = Display::new(args.output, pipeline);
+    display.start_logging();
+    let interrupts = count_interrupts(&display)?;
+
+    let plan: Arc<Mutex<Option<Frozen>>> = Arc::default();
+    let on_plan = {
+        let (plan, display) = (plan.clone(), display.clone());
+        Box::new(move |frozen: &Frozen| {
+            display.plan(frozen);
+            *plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen.clone());
+        })
+    };
+    let folder = args.manifest.parent().unwrap_or(Path::new("."));
+    let folder = std::path::absolute(folder).context("cannot find the manifest's folder")?;
+    display.begin(name, &shown_dir);
+    let started = Instant::now();
+    let mut roles = Roles::start(pipeline, name, &folder, args.once, &dir, on_plan)?;
+    let mut stopping = false;
+    while !roles.step()? {
+        if !stopping && interrupts.load(Ordering::Acquire) > 0 {
+            stopping = true;
+            roles.stop();
+            display.stopping();
+        }
+        display.progress(&roles.counters, roles.lag(), started.elapsed());
+        std::thread::sleep(STEP);
+    }
+    display.progress(&roles.counters, roles.lag(), started.elapsed());
+    display.end();
+
+    let totals = summary::Totals::read(&roles);
+    let counters = roles.counters.clone();
+    roles.into_result()?;
+    let frozen = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
+    summary::Summary {
+        name,
+        dir: &shown_dir,
+        parquet: dir.parquet(),
+        prefix: pipeline.prefix(),
+        counters: &counters,
+        totals: totals?,
+        plan: frozen,
+        elapsed: started.elapsed(),
+        interrupted: stopping,
+        generated: pipeline.spec.source.generator.is_some(),
+    }
+    .print(args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first Ctrl-C (or SIGTERM) drains; the second ends at once, which is as safe, only slower to start again.
+fn count_interrupts(display: &Display) -> anyhow::Result<Arc<AtomicU32>> {
+    let interrupts = Arc::new(AtomicU32::new(0));
+    let count = interrupts.clone();
+    let display = display.clone();
+    ctrlc::set_handler(move || {
+        if count.fetch_add(1, Ordering::AcqRel) > 0 {
+            display.end();
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(interrupts)
 }

@@ -1,0 +1,174 @@
+//! The folder of one pipeline on this machine: who may use it, and what stands where.
+//!
+//! ```text
+//! <data-dir>/lock          held while a run uses the folder; names its pid
+//! <data-dir>/run.json      which pipeline the folder belongs to
+//! <data-dir>/log/          the embedded log
+//! <data-dir>/checkpoints/  the ETL's checkpoints and plans
+//! <data-dir>/producer/     saved offsets of the file producer
+//! <data-dir>/source/       the generator's app.log
+//! <data-dir>/parquet/      the rows
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use logpipe_api::LogPipeline;
+use serde::{Deserialize, Serialize};
+
+/// A locked data folder.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// Held, not read: closing it gives the folder free, also when the process is killed.
+    _lock: File,
+}
+
+/// What makes a pipeline the same one: another name, topic, place or kind of source is another pipeline.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Owner {
+    v: u32,
+    name: String,
+    topic: String,
+    bucket: String,
+    prefix: String,
+    source: String,
+}
+
+impl Owner {
+    fn of(pipeline: &LogPipeline, name: &str) -> Self {
+        let s3 = &pipeline.spec.sink.s3;
+        Self {
+            v: 1,
+            name: name.to_owned(),
+            topic: pipeline.topic_name(),
+            bucket: s3.bucket.clone(),
+            prefix: pipeline.prefix(),
+            source: match &pipeline.spec.source.generator {
+                Some(_) => "generator".to_owned(),
+                None => "files".to_owned(),
+            },
+        }
+    }
+
+    /// The first thing in which two differ: its name and both values.
+    fn difference<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
+        [
+            ("metadata.name", &self.name, &other.name),
+            ("spec.kafka.topic.name", &self.topic, &other.topic),
+            ("spec.sink.s3.bucket", &self.bucket, &other.bucket),
+            ("spec.sink.s3.prefix", &self.prefix, &other.prefix),
+            ("the kind of spec.source", &self.source, &other.source),
+        ]
+        .into_iter()
+        .find(|(_, mine, theirs)| mine != theirs)
+        .map(|(field, mine, theirs)| (field, mine.as_str(), theirs.as_str()))
+    }
+}
+
+impl DataDir {
+    /// Makes the folder if it is not there, locks it, and checks that it belongs to this pipeline.
+    pub(crate) fn open(path: &Path, pipeline: &LogPipeline, name: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        let path = std::path::absolute(path)
+            .with_context(|| format!("cannot find the data folder {}", path.display()))?;
+        let lock = lock(&path)?;
+        check_owner(&path, &Owner::of(pipeline, name))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    pub(crate) fn producer(&self) -> PathBuf {
+        self.path.join("producer")
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.path.join("source")
+    }
+
+    pub(crate) fn parquet(&self) -> PathBuf {
+        self.path.join("parquet")
+    }
+}
+
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok();
+            let holder = holder.trim();
+            bail!(
+                "the data folder {} is in use by another run{}: stop that one first, or give this one its \
+                 own --data-dir",
+                dir.display(),
+                if holder.is_empty() { String::new() } else { format!(" (pid {holder})") }
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    file.set_len(0).and_then(|()| file.rewind())?;
+    writeln!(file, "{}", std::process::id())
+        .with_context(|| format!("cannot write the lock {}", path.display()))?;
+    Ok(file)
+}
+
+fn check_owner(dir: &Path, owner: &Owner) -> anyhow::Result<()> {
+    let path = dir.join("run.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let found: Owner = serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{} does not say which pipeline the folder belongs to; a newer release may have \
+                     written it",
+                    path.display()
+                )
+            })?;
+            if let Some((field, mine, theirs)) = owner.difference(&found) {
+                bail!(
+                    "the data folder {} belongs to another pipeline: its {field} is {theirs:?}, and this \
+                     manifest's is {mine:?}. Give this one its own --data-dir",
+                    dir.display()
+                );
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            write_atomically(&path, &serde_json::to_vec_pretty(owner)?)
+                .with_context(|| format!("cannot write {}", path.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("json.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
+}
