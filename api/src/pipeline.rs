@@ -11,6 +11,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod readable;
+mod resolve;
+
+pub use resolve::QuantityError;
+
 /// One pipeline: a log source, the topic it is written to, and the Parquet it becomes.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -22,6 +27,9 @@ use serde::{Deserialize, Serialize};
     category = "logpipe",
     namespaced,
     derive = "PartialEq",
+    doc = "Log lines in, queryable Parquet out, each line exactly once.",
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$')")
+        .message("metadata.name must be at most 52 of a-z, 0-9 and '-', and begin and end with a letter or digit: topic, folder and pods are named after it"),
     printcolumn = r#"{"name":"Bucket","type":"string","jsonPath":".spec.sink.s3.bucket"}"#,
     printcolumn = r#"{"name":"Prefix","type":"string","jsonPath":".spec.sink.s3.prefix"}"#,
     printcolumn = r#"{"name":"ETL","type":"integer","jsonPath":".spec.etl.replicas"}"#,
@@ -29,9 +37,9 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = readable::make_readable)]
 pub struct LogPipelineSpec {
-    /// What to hold back. `Sources` stops reading the source and drains what the topic holds; `All`
-    /// stops the workers too. Nothing is deleted.
+    /// What to hold back. Nothing is ever deleted.
     #[serde(default)]
     pub suspend: Suspend,
     /// Where the log lines come from.
@@ -96,14 +104,14 @@ pub struct Generator {
     pub events_per_second: i64,
     /// Stop after this many lines; 0 never stops.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
     pub max_events: i64,
     /// What the lines look like.
     #[serde(default)]
     pub format: GeneratorFormat,
-    /// The same seed writes the same messages.
+    /// The same seed writes the same messages. At most 2^53 - 1, which every JSON reader keeps whole.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub seed: i64,
     /// How many lines in a hundred are broken on purpose, to see the quarantine work.
     #[serde(default)]
@@ -150,7 +158,11 @@ pub enum GeneratorFormat {
 #[serde(rename_all = "camelCase")]
 pub struct Files {
     /// Paths or globs (`*`, `?`, `[a-z]`, `**`). Relative paths start at the manifest's folder.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 1024)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 1024)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub paths: Vec<String>,
     /// Where to begin in a file that is already there at the very first start. Files that appear
     /// later are always read from their beginning.
@@ -172,7 +184,7 @@ pub enum StartAt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Producer {
-    /// `Block` puts many lines into one record; `Line` one, for topics that others read too.
+    /// How many lines one record holds.
     #[serde(default)]
     pub framing: Framing,
     /// How long a block may wait for more lines, in milliseconds.
@@ -200,7 +212,7 @@ pub enum Framing {
     /// Complete lines, joined, at most 60 KiB a record.
     #[default]
     Block,
-    /// One line a record.
+    /// One line a record, for topics that others read too.
     Line,
 }
 
@@ -225,7 +237,10 @@ pub struct Kafka {
 pub struct Topic {
     /// The topic's name; the pipeline's name when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[.]*[a-zA-Z0-9_-][a-zA-Z0-9._-]*$")
+    )]
     pub name: Option<String>,
     /// Partitions; also the most ETL workers that can share the work. May only grow.
     #[serde(default = "default_partitions")]
@@ -262,14 +277,14 @@ pub struct Transform {
 }
 
 /// How a line is read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.pattern) == (self.type == 'Regex')")
         .message("spec.transform.parser.pattern must be set for type Regex and for no other type")
 )]
 pub struct Parser {
-    /// The format of the lines. `Auto` decides from a sample and keeps to its choice.
+    /// The format of the lines.
     #[serde(default, rename = "type")]
     pub kind: ParserType,
     /// For `Regex`: a regular expression whose named groups become columns; the group `timestamp` is
@@ -280,12 +295,22 @@ pub struct Parser {
     /// The zone of times that do not name one: `UTC`, an IANA name such as `Europe/Zurich`, or an
     /// offset such as `+02:00`.
     #[serde(default = "default_timezone")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9_+:/-]+$"))]
     pub timezone: String,
 }
 
 fn default_timezone() -> String {
     "UTC".to_owned()
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            kind: ParserType::default(),
+            pattern: None,
+            timezone: default_timezone(),
+        }
+    }
 }
 
 /// The format of the lines.
@@ -320,13 +345,15 @@ pub enum ParserType {
         .message("spec.transform.schema.fields must be set for mode Declared and for no other mode")
 )]
 pub struct Schema {
-    /// `Infer` takes the parser's own columns, and those of a sample for `Json` and `Logfmt`, and keeps
-    /// to them; `Declared` takes `fields`; `Raw` keeps the line as one column, `message`.
+    /// Where the columns come from.
     #[serde(default)]
     pub mode: SchemaMode,
     /// The columns, for mode `Declared`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(
+        length(max = 256),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub fields: Vec<Field>,
     /// What happens to fields of a line that are not columns.
     #[serde(default)]
@@ -336,7 +363,7 @@ pub struct Schema {
 /// Where the columns come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SchemaMode {
-    /// From the parser and a sample.
+    /// The parser's own columns and, for `Json` and `Logfmt`, those of a sample; then they are kept to.
     #[default]
     Infer,
     /// From `fields`.
@@ -346,8 +373,12 @@ pub enum SchemaMode {
 }
 
 /// A declared column.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(self.name in ['dt', 'hour'])")
+        .message("name must not be dt or hour: the folders' own columns have these names")
+)]
 pub struct Field {
     /// The column's name. Names that begin with `_` are for ingestion metadata.
     #[schemars(
@@ -450,14 +481,15 @@ pub struct S3 {
     /// The bucket's name.
     #[schemars(
         length(min = 3, max = 63),
-        regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
     )]
     pub bucket: String,
-    /// The folder of this pipeline's files in the bucket; the pipeline's name when it is left out.
+    /// The folder of this pipeline's files in the bucket, with a closing slash; the pipeline's name when
+    /// it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),
-        regex(pattern = r"^([a-zA-Z0-9!_.*'()=-]+/)+$")
+        regex(pattern = r"^([.]*[a-zA-Z0-9_=-][a-zA-Z0-9._=-]*/)+$")
     )]
     pub prefix: Option<String>,
 }
@@ -515,7 +547,7 @@ pub struct PartitionBy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionByTime {
-    /// A folder for each hour, or for each day.
+    /// How much time one folder holds.
     #[serde(default)]
     pub granularity: Granularity,
 }
@@ -538,7 +570,8 @@ pub enum Granularity {
         .message("spec.sink.rotation.maxBytes must be between 1Mi and 512Mi: a file is written in one put")
 )]
 pub struct Rotation {
-    /// Bytes of Parquet, 1Mi to 512Mi.
+    /// Bytes of Parquet, from 1Mi to 512Mi: a whole number with `k`, `M`, `G` (powers of 1000) or `Ki`,
+    /// `Mi`, `Gi` (powers of 1024).
     #[serde(default = "default_max_bytes")]
     #[schemars(
         length(min = 1, max = 16),
