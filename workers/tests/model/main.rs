@@ -2,6 +2,7 @@
 //! late arrival at every step. The variants that must fail stay here, so that the models are known to
 //! see each of these faults.
 
+mod etl;
 mod explore;
 mod producer;
 
@@ -178,4 +179,53 @@ fn f9() {
             ..Lane::default()
         },
     );
+}
+
+#[test]
+fn x1() {
+    assert_exact("etl 3,2,3,0", &etl::Partition::new(3, 2, 3, 0), 3_000_000);
+}
+#[test]
+fn x2() {
+    assert_exact("etl 4,2,3,0", &etl::Partition::new(4, 2, 3, 0), 3_000_000);
+}
+#[test]
+fn x3() {
+    assert_exact("etl 3,2,3,1", &etl::Partition::new(3, 2, 3, 1), 3_000_000);
+}
+#[test]
+fn x4() {
+    assert_exact("etl 4,2,2,2", &etl::Partition::new(4, 2, 2, 2), 3_000_000);
+}
+#[test]
+fn x5() {
+    assert_exact("etl 3,3,4,0", &etl::Partition::new(3, 3, 4, 0), 3_000_000);
+}
+fn bad(name: &str, f: etl::Fault) {
+    assert_broken(
+        name,
+        &etl::Partition::new(3, 2, 2, 0).with(f),
+        3_000_000,
+        "",
+    );
+}
+#[test]
+fn y1() {
+    bad("overwrite", etl::Fault::OverwriteByStart)
+}
+#[test]
+fn y2() {
+    bad("exists", etl::Fault::ExistsByStart)
+}
+#[test]
+fn y3() {
+    bad("replanned", etl::Fault::ReplannedEnd)
+}
+#[test]
+fn y4() {
+    bad("otherplan", etl::Fault::OtherPlan)
+}
+#[test]
+fn y5() {
+    bad("compaction", etl::Fault::Compaction)
 }
