@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod generate;
 mod head;
+mod manifest;
 mod output;
 mod run;
 mod schema;

@@ -1,0 +1,633 @@
+//! ETL workers on one partition, its checkpoint and the store. Workers take over from each other and go
+//! on when they should be gone; swaps and puts get lost, or come through after their sender gave up;
+//! batches are cut anywhere, and two plans route the records differently. [`Checkpoint`] and
+//! [`ObjectName`] are the real ones.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use logpipe_api::PlanHash;
+use logpipe_workers::checkpoint::{Anchor, Batch, BatchFile, Checkpoint};
+use logpipe_workers::etl::name::ObjectName;
+use logpipe_workers::etl::receive::Producers;
+use logpipe_workers::log::Identity;
+
+use crate::explore::{FastHasher, Model};
+
+/// The record without rows: a fence. A range of nothing else joins the next batch.
+const ROWLESS: u8 = 1;
+
+/// What is tried, and how far.
+pub(crate) struct Partition {
+    /// How many records the log holds.
+    records: u8,
+    /// How many workers live at one time.
+    workers: usize,
+    /// How often a worker takes over.
+    takeovers: u8,
+    /// How often a sender stops waiting for the answer to a request, which may still come through.
+    timeouts: u8,
+    fault: Fault,
+    plans: [PlanHash; 2],
+    values: Interned<Checkpoint>,
+    names: Interned<String>,
+    /// From which checkpoints and stores a worker was seen to finish alone.
+    checked: RefCell<HashSet<(Id, Vec<(Id, Rows)>), FastHasher>>,
+}
+
+/// A variant of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The protocol as it is.
+    None,
+    /// No intent; a file is named by where its batch starts, and overwritten.
+    OverwriteByStart,
+    /// No intent; a file is named by where its batch starts, and one that exists is taken for done.
+    ExistsByStart,
+    /// Who takes over a pending batch plans its end again.
+    ReplannedEnd,
+    /// Who takes over a pending batch finishes it by its own plan.
+    OtherPlan,
+    /// Files of finished batches are merged into others and deleted.
+    Compaction,
+}
+
+/// The number of an interned value: equal numbers are equal values.
+type Id = u16;
+
+/// A set of records by offset: bit 0 is offset 0.
+type Rows = u8;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    checkpoint: Id,
+    /// In the order of their names' numbers.
+    store: Vec<(Id, Rows)>,
+    workers: Vec<Worker>,
+    /// What was sent and not waited for.
+    in_flight: Vec<Request>,
+    takeovers: u8,
+    timeouts: u8,
+    /// A worker met a file of the name of its own and with other rows.
+    conflict: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Worker {
+    owner: u8,
+    plan: u8,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    /// Nothing is pending; it cuts a batch.
+    Cut { value: Id },
+    /// It puts the files of `[value.next, end)` under `plan`, the one numbered `file` next.
+    Put {
+        value: Id,
+        end: u8,
+        plan: u8,
+        file: u8,
+    },
+    /// It swaps.
+    Swap { expected: Id, new: Id },
+    /// Its swap failed or timed out; it reads the checkpoint again.
+    Doubt { expected: Id, new: Id },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Request {
+    Swap { expected: Id, new: Id },
+    Put { name: Id, rows: Rows },
+}
+
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "the fields are printed in traces")]
+pub(crate) enum Step {
+    /// A worker starts under a plan, reads the checkpoint and is about to take over. A worker in whose
+    /// place it starts has crashed.
+    Begin { owner: u8, plan: u8 },
+    /// It decides where its batch ends.
+    Cut { owner: u8, end: u8 },
+    /// It puts its next file.
+    Put { owner: u8, file: u8 },
+    /// It goes on to commit, and announces the batch up to `end` along with it.
+    Commit { owner: u8, and_announce: Option<u8> },
+    /// It swaps, and gets the answer.
+    Swap { owner: u8, done: bool },
+    /// It sends a request and does not wait for the answer.
+    TimeOut { owner: u8 },
+    /// It reads the checkpoint in doubt.
+    ReadAgain { owner: u8 },
+    /// A request that nobody waits for comes through.
+    Land { request: Request },
+    /// A file of a finished batch is merged into another and deleted.
+    Compact { name: Id },
+}
+
+/// Values by number.
+struct Interned<T> {
+    numbers: RefCell<HashMap<Rc<T>, Id>>,
+    values: RefCell<Vec<Rc<T>>>,
+}
+
+impl<T: Eq + Hash> Interned<T> {
+    fn new() -> Self {
+        Self {
+            numbers: RefCell::default(),
+            values: RefCell::default(),
+        }
+    }
+
+    fn id(&self, value: T) -> Id {
+        let value = Rc::new(value);
+        let mut values = self.values.borrow_mut();
+        *self
+            .numbers
+            .borrow_mut()
+            .entry(Rc::clone(&value))
+            .or_insert_with(|| {
+                values.push(value);
+                Id::try_from(values.len() - 1).expect("few values")
+            })
+    }
+
+    fn get(&self, id: Id) -> Rc<T> {
+        Rc::clone(&self.values.borrow()[usize::from(id)])
+    }
+}
+
+impl Partition {
+    pub(crate) fn new(records: u8, workers: usize, takeovers: u8, timeouts: u8) -> Self {
+        let plan = |digit: &str| {
+            serde_json::from_value(digit.repeat(64).into()).expect("a hash is a string")
+        };
+        Self {
+            records,
+            workers,
+            takeovers,
+            timeouts,
+            fault: Fault::None,
+            plans: [plan("a"), plan("b")],
+            values: Interned::new(),
+            names: Interned::new(),
+            checked: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn with(mut self, fault: Fault) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    fn intends(&self) -> bool {
+        !matches!(self.fault, Fault::OverwriteByStart | Fault::ExistsByStart)
+    }
+
+    /// The files of a range: plan 0 has a folder for even and one for odd offsets, plan 1 only one.
+    fn files(&self, plan: u8, start: u8, end: u8) -> Vec<(&'static str, Rows)> {
+        let mut files = BTreeMap::new();
+        for offset in (start..end).filter(|&offset| offset != ROWLESS) {
+            let dir = match (plan, offset % 2) {
+                (0, 0) => "dt=2026-01-31/hour=07",
+                (0, _) => "dt=2026-01-31/hour=08",
+                _ => "dt=2026-01-31",
+            };
+            *files.entry(dir).or_insert(0) |= 1 << offset;
+        }
+        files.into_iter().collect()
+    }
+
+    fn batch(&self, plan: u8, start: u8, end: u8) -> Batch {
+        let files = self.files(plan, start, end).into_iter();
+        Batch {
+            start: start.into(),
+            end: end.into(),
+            plan: self.plans[usize::from(plan)].clone(),
+            anchor: Anchor {
+                offset: u64::from(end) - 1,
+                sha: String::new(),
+            },
+            producers_after: Producers::new(),
+            files: files
+                .map(|(dir, rows)| BatchFile {
+                    dir: dir.to_owned(),
+                    rows: rows.count_ones().into(),
+                    digest: format!("{rows:02x}"),
+                    dead: false,
+                })
+                .collect(),
+        }
+    }
+
+    fn name(&self, plan: u8, dir: &str, start: u8, end: u8) -> Id {
+        let plan8 = self.plans[usize::from(plan)].short();
+        // Without an intent, nobody else knows the end.
+        let end = if self.intends() { end } else { start + 1 };
+        self.names.id(name(dir, start, end, plan8))
+    }
+
+    /// Where a batch that begins at `start` can end: it must have a row.
+    fn ends(&self, start: u8) -> impl Iterator<Item = u8> + use<> {
+        let first = if start == ROWLESS {
+            start + 2
+        } else {
+            start + 1
+        };
+        first..=self.records
+    }
+
+    fn begin(&self, state: &State, plan: u8, instead: Option<usize>) -> (Step, State) {
+        let mut next = state.clone();
+        let owner = next.takeovers;
+        next.takeovers += 1;
+        if let Some(crashed) = instead {
+            next.workers.remove(crashed);
+        }
+        let taken = self
+            .values
+            .get(state.checkpoint)
+            .take_over(&owner.to_string());
+        next.workers.push(Worker {
+            owner,
+            plan,
+            phase: Phase::Swap {
+                expected: state.checkpoint,
+                new: self.values.id(taken),
+            },
+        });
+        (Step::Begin { owner, plan }, next)
+    }
+
+    /// What a worker does that has just made `value` stand, or has seen that it stands.
+    fn owning(&self, worker: Worker, value: Id) -> Phase {
+        let checkpoint = self.values.get(value);
+        let Some(batch) = &checkpoint.pending else {
+            return Phase::Cut { value };
+        };
+        let pinned = self.plans.iter().position(|plan| *plan == batch.plan);
+        let pinned = pinned.expect("the plan is stored with the checkpoint") as u8;
+        let announced = self.announced_by(&checkpoint);
+        match self.fault {
+            Fault::ReplannedEnd if announced != worker.owner => Phase::Cut { value },
+            fault => Phase::Put {
+                value,
+                end: batch.end as u8,
+                plan: if fault == Fault::OtherPlan {
+                    worker.plan
+                } else {
+                    pinned
+                },
+                file: 0,
+            },
+        }
+    }
+
+    /// Who announced the pending batch: the variants write it where the protocol has the anchor's hash.
+    fn announced_by(&self, checkpoint: &Checkpoint) -> u8 {
+        let batch = checkpoint.pending.as_ref();
+        batch
+            .and_then(|batch| batch.anchor.sha.parse().ok())
+            .unwrap_or(u8::MAX)
+    }
+
+    /// The checkpoint that announces a batch.
+    fn announcement(&self, worker: Worker, value: &Checkpoint, end: u8) -> Checkpoint {
+        let mut batch = self.batch(worker.plan, value.next as u8, end);
+        if self.fault != Fault::ReplannedEnd {
+            return value.announce(batch).expect("nothing is pending");
+        }
+        batch.anchor.sha = worker.owner.to_string();
+        let mut forgotten = value.clone();
+        forgotten.pending = None;
+        forgotten.announce(batch).expect("nothing is pending")
+    }
+
+    fn cut(&self, state: &State, index: usize, value: Id, end: u8) -> State {
+        let mut next = state.clone();
+        let worker = &mut next.workers[index];
+        worker.phase = if self.intends() {
+            let announced = self.announcement(*worker, &self.values.get(value), end);
+            Phase::Swap {
+                expected: value,
+                new: self.values.id(announced),
+            }
+        } else {
+            Phase::Put {
+                value,
+                end,
+                plan: worker.plan,
+                file: 0,
+            }
+        };
+        next
+    }
+
+    /// What the worker puts next, if a file is left.
+    fn next_file(&self, phase: Phase) -> Option<(Id, Rows)> {
+        let Phase::Put {
+            value,
+            end,
+            plan,
+            file,
+        } = phase
+        else {
+            return None;
+        };
+        let start = self.values.get(value).next as u8;
+        let (dir, rows) = *self.files(plan, start, end).get(usize::from(file))?;
+        Some((self.name(plan, dir, start, end), rows))
+    }
+
+    /// What the store does with a put; whether the name held other rows.
+    fn put(&self, store: &mut Vec<(Id, Rows)>, name: Id, rows: Rows) -> bool {
+        match store.binary_search_by_key(&name, |&(name, _)| name) {
+            Err(at) => store.insert(at, (name, rows)),
+            Ok(at) if self.fault == Fault::OverwriteByStart => store[at].1 = rows,
+            Ok(at) => return store[at].1 != rows && self.fault != Fault::ExistsByStart,
+        }
+        false
+    }
+
+    /// The swap that follows the last file.
+    fn committing(&self, worker: Worker, announce: Option<u8>) -> Phase {
+        let Phase::Put {
+            value, end, plan, ..
+        } = worker.phase
+        else {
+            unreachable!("it has put its files");
+        };
+        let checkpoint = self.values.get(value);
+        let start = checkpoint.next as u8;
+        let announced = if self.intends() {
+            Checkpoint::clone(&checkpoint)
+        } else {
+            let batch = self.batch(plan, start, end);
+            checkpoint.announce(batch).expect("nothing is pending")
+        };
+        let new = match announce {
+            None => announced.commit(),
+            Some(behind) => announced.commit_and_announce(self.batch(worker.plan, end, behind)),
+        };
+        Phase::Swap {
+            expected: value,
+            new: self
+                .values
+                .id(new.expect("the batch behind starts at its end")),
+        }
+    }
+
+    fn read_again(&self, state: &State, index: usize, expected: Id, new: Id) -> State {
+        let mut next = state.clone();
+        let worker = next.workers[index];
+        let owned = self.values.get(expected).owner == worker.owner.to_string();
+        next.workers[index].phase = if state.checkpoint == new {
+            self.owning(worker, new)
+        } else if state.checkpoint != expected {
+            next.workers.remove(index);
+            return next;
+        } else if owned {
+            // It may decide otherwise than before, although its swap is still under way.
+            self.owning(worker, expected)
+        } else {
+            Phase::Swap { expected, new }
+        };
+        next
+    }
+
+    fn land(&self, state: &State, index: usize) -> State {
+        let mut next = state.clone();
+        match next.in_flight.remove(index) {
+            Request::Swap { expected, new } if next.checkpoint == expected => {
+                next.checkpoint = new;
+            }
+            Request::Swap { .. } => {}
+            Request::Put { name, rows } => {
+                self.put(&mut next.store, name, rows);
+            }
+        }
+        next
+    }
+
+    fn time_out(&self, state: &State, index: usize) -> Option<State> {
+        let mut next = state.clone();
+        let worker = &mut next.workers[index];
+        let request = if let Phase::Swap { expected, new } = worker.phase {
+            worker.phase = Phase::Doubt { expected, new };
+            Request::Swap { expected, new }
+        } else {
+            let (name, rows) = self.next_file(worker.phase)?;
+            Request::Put { name, rows }
+        };
+        next.in_flight.push(request);
+        next.in_flight.sort_unstable();
+        next.timeouts += 1;
+        Some(next)
+    }
+
+    fn worker_steps(&self, state: &State, index: usize, each: &mut dyn FnMut(Step, State)) {
+        let worker = state.workers[index];
+        let owner = worker.owner;
+        match worker.phase {
+            Phase::Cut { value } => {
+                for end in self.ends(self.values.get(value).next as u8) {
+                    each(Step::Cut { owner, end }, self.cut(state, index, value, end));
+                }
+            }
+            Phase::Put { end, file, .. } => {
+                let mut next = state.clone();
+                if let Some((name, rows)) = self.next_file(worker.phase) {
+                    next.conflict |= self.put(&mut next.store, name, rows);
+                    if let Phase::Put { file, .. } = &mut next.workers[index].phase {
+                        *file += 1;
+                    }
+                    each(Step::Put { owner, file }, next);
+                    return;
+                }
+                let behind = self.ends(end).filter(|_| self.fault == Fault::None);
+                for and_announce in behind.map(Some).chain([None]) {
+                    let mut next = state.clone();
+                    next.workers[index].phase = self.committing(worker, and_announce);
+                    each(
+                        Step::Commit {
+                            owner,
+                            and_announce,
+                        },
+                        next,
+                    );
+                }
+            }
+            Phase::Swap { expected, new } => {
+                let mut next = state.clone();
+                let done = state.checkpoint == expected;
+                next.workers[index].phase = if done {
+                    next.checkpoint = new;
+                    self.owning(worker, new)
+                } else {
+                    Phase::Doubt { expected, new }
+                };
+                each(Step::Swap { owner, done }, next);
+            }
+            Phase::Doubt { expected, new } => {
+                let next = self.read_again(state, index, expected, new);
+                each(Step::ReadAgain { owner }, next);
+            }
+        }
+    }
+
+    fn compact(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
+        let next = self.values.get(state.checkpoint).next;
+        for (at, &(id, rows)) in state.store.iter().enumerate() {
+            let name_of = ObjectName::parse(&self.names.get(id)).expect("it is a name of ours");
+            if name_of.end > next || name_of.dir == "merged" {
+                continue;
+            }
+            let merged = name("merged", name_of.start as u8, name_of.end as u8, "00000000");
+            let mut after = state.clone();
+            after.store.remove(at);
+            self.put(&mut after.store, self.names.id(merged), rows);
+            each(Step::Compact { name: id }, after);
+        }
+    }
+
+    /// What a reader finds that lists the store now.
+    fn check_readers(&self, state: &State) -> Result<(), String> {
+        let next = self.values.get(state.checkpoint).next as u8;
+        let mut found = [0; 8];
+        let mut ranges = HashSet::new();
+        for &(id, rows) in &state.store {
+            let name = self.names.get(id);
+            let range = ObjectName::parse(&name)
+                .ok_or_else(|| format!("{name} is no name of ours"))?
+                .range();
+            ranges.insert(range);
+            for (offset, count) in found.iter_mut().enumerate() {
+                *count += rows >> offset & 1;
+            }
+        }
+        for offset in (0..self.records).filter(|&offset| offset != ROWLESS) {
+            match found[usize::from(offset)] {
+                0 if offset < next => return Err(format!("record {offset} is lost")),
+                0 | 1 => {}
+                _ => return Err(format!("record {offset} is there twice")),
+            }
+        }
+        let overlap = |a: &std::ops::Range<u64>, b: &std::ops::Range<u64>| {
+            a != b && a.start < b.end && b.start < a.end
+        };
+        if self.fault == Fault::None && ranges.iter().any(|a| ranges.iter().any(|b| overlap(a, b)))
+        {
+            return Err("the names' ranges overlap".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A worker that takes over now and is left alone finishes, and then every record is there once.
+    fn check_alone(&self, state: &State, plan: u8) -> Result<(), String> {
+        let (_, mut alone) = self.begin(state, plan, None);
+        alone.workers = alone.workers.split_off(alone.workers.len() - 1);
+        while alone.workers.iter().any(|worker| {
+            !matches!(worker.phase, Phase::Cut { value }
+            if self.ends(self.values.get(value).next as u8).next().is_none())
+        }) {
+            let mut last = None;
+            self.worker_steps(&alone, 0, &mut |_, next| last = Some(next));
+            alone = last.ok_or("a worker that is alone cannot go on")?;
+        }
+        self.check_readers(&alone)?;
+        let checkpoint = self.values.get(alone.checkpoint);
+        let rows = u64::from(self.records) - 1;
+        if alone.conflict || checkpoint.totals.rows != rows || checkpoint.pending.is_some() {
+            return Err(format!("a worker that is alone comes to {checkpoint:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn name(dir: &str, start: u8, end: u8, plan8: &str) -> String {
+    ObjectName {
+        dir: dir.to_owned(),
+        topic: "logs".to_owned(),
+        topic_id8: "01234567".to_owned(),
+        partition: 0,
+        start: start.into(),
+        end: end.into(),
+        plan8: plan8.to_owned(),
+    }
+    .to_string()
+}
+
+impl Model for Partition {
+    type State = State;
+    type Step = Step;
+
+    fn start(&self) -> State {
+        let log = Identity {
+            cluster: String::new(),
+            topic: "logs".to_owned(),
+            topic_id: String::new(),
+            partitions: 1,
+        };
+        State {
+            checkpoint: self.values.id(Checkpoint::new(&log, 0, 0, "")),
+            store: Vec::new(),
+            workers: Vec::new(),
+            in_flight: Vec::new(),
+            takeovers: 0,
+            timeouts: 0,
+            conflict: false,
+        }
+    }
+
+    fn steps(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
+        if state.takeovers < self.takeovers {
+            for plan in [0, 1] {
+                if state.workers.len() < self.workers {
+                    let (step, next) = self.begin(state, plan, None);
+                    each(step, next);
+                    continue;
+                }
+                for crashed in 0..state.workers.len() {
+                    let (step, next) = self.begin(state, plan, Some(crashed));
+                    each(step, next);
+                }
+            }
+        }
+        for (index, worker) in state.workers.iter().enumerate() {
+            self.worker_steps(state, index, each);
+            if state.timeouts < self.timeouts
+                && let Some(next) = self.time_out(state, index)
+            {
+                let owner = worker.owner;
+                each(Step::TimeOut { owner }, next);
+            }
+        }
+        for (index, &request) in state.in_flight.iter().enumerate() {
+            each(Step::Land { request }, self.land(state, index));
+        }
+        if self.fault == Fault::Compaction {
+            self.compact(state, each);
+        }
+    }
+
+    fn check(&self, state: &State) -> Result<(), String> {
+        self.check_readers(state)?;
+        if self.fault != Fault::None {
+            return Ok(());
+        }
+        if state.conflict {
+            return Err("a file of the name of its own has other rows".to_owned());
+        }
+        // It depends on these two alone, which many states share.
+        let case = (state.checkpoint, state.store.clone());
+        if !self.checked.borrow().contains(&case) {
+            self.check_alone(state, 0)?;
+            self.check_alone(state, 1)?;
+            self.checked.borrow_mut().insert(case);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,556 @@
+//! One lane of a producer, its partition and the receiver. The lane reads several files, and which file's
+//! line comes next differs from start to start; starts overlap, records land late, and what is saved may
+//! be old or lost. [`Claim`] and [`Progress`] are the real ones.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+
+use logpipe_workers::etl::receive::{Claim, Progress, Scan, Verdict};
+use logpipe_workers::log::key::BlockKey;
+
+use crate::explore::{FastHasher, Model};
+
+const KEY: &str = "lane-0";
+const FILES: usize = 2;
+
+/// Lines read of each file.
+type Places = [u8; FILES];
+
+/// What is tried, and how far.
+pub(crate) struct Lane {
+    /// How many lines each file has.
+    pub(crate) files: Places,
+    /// The most lines in one record.
+    pub(crate) block: u8,
+    /// How often a producer starts.
+    pub(crate) starts: usize,
+    /// How many of these find the earlier ones alive, which go on beside it.
+    pub(crate) overlaps: usize,
+    /// How many different places are saved; a start loads any of them, or none.
+    pub(crate) saves: usize,
+    /// How many records the client gives up on, while those behind it may still land.
+    pub(crate) losses: usize,
+    pub(crate) fault: Fault,
+    /// From which logs and places a producer was seen to finish alone.
+    pub(crate) checked: RefCell<HashSet<(Vec<Record>, Option<Saved>), FastHasher>>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            files: [1, 1],
+            block: 2,
+            starts: 2,
+            overlaps: 1,
+            saves: 1,
+            losses: 0,
+            fault: Fault::None,
+            checked: RefCell::default(),
+        }
+    }
+}
+
+/// A variant of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The protocol as it is.
+    None,
+    /// No fence; a start goes on after the last contiguous line it finds.
+    NoFence,
+    /// No fence; a start goes on after the last record it finds.
+    AfterLastRecord,
+    /// A start takes any fence of its generation for its own.
+    NoNonce,
+    /// A start does not look whether another had its generation before.
+    UncheckedFence,
+    /// A producer that was fenced goes on saving its place.
+    FencedSave,
+    /// The place to scan from is read after the acknowledgements it is saved with.
+    LatePlace,
+    /// The producer goes on after a delivery error.
+    IgnoredError,
+    /// The receiver takes whatever lies above the highest line it has seen.
+    HighWaterMark,
+    /// No fence, and the receiver takes only records that begin exactly at the next line.
+    ExactBorder,
+}
+
+/// A record in flight or in the log. A fence has no lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Which start wrote it, for fences.
+    by: u8,
+    generation: u32,
+    first: u8,
+    lines: u8,
+    file: u8,
+    place: u8,
+}
+
+/// What a producer saves: at `from` in the log, `progress` was true and the files were read to `places`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Saved {
+    from: usize,
+    generation: u32,
+    next: u64,
+    places: Places,
+}
+
+/// One start of the producer.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Start {
+    /// It was killed; what is in flight may still land. Nothing else of it is kept.
+    dead: bool,
+    /// It holds the lock: all starts before it were dead when it began. Only then it may save.
+    locked: bool,
+    /// Until its fence counts.
+    claim: Option<Claim>,
+    /// Where it reads on in the log while it claims.
+    scanned: usize,
+    generation: u32,
+    next: u64,
+    places: Places,
+    in_flight: Vec<Record>,
+    /// The sequence before which every line has landed, and the places there.
+    acknowledged: (u64, Places),
+    /// The end of the log at one moment, and what was sent by then.
+    noted: Option<(usize, u64, Places)>,
+    failed: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    log: Vec<Record>,
+    starts: Vec<Start>,
+    saved: Vec<Saved>,
+    overlaps: usize,
+    losses: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "the fields are printed in traces")]
+pub(crate) enum Step {
+    /// A producer starts with what was saved, or with nothing, and sends its fence. It is `alone`, or
+    /// the earlier ones go on beside it.
+    Begin { loaded: Option<Saved>, alone: bool },
+    /// It reads the log up to its fence.
+    Claim { start: usize },
+    /// It sends the next lines of a file.
+    Send {
+        start: usize,
+        file: usize,
+        lines: u8,
+    },
+    /// Its oldest record in flight lands, with acknowledgement.
+    Land { start: usize },
+    /// Its oldest record in flight is given up.
+    Lose { start: usize },
+    /// It notes the end of the log.
+    Note { start: usize },
+    /// It saves its place.
+    Save { start: usize, saved: Saved },
+}
+
+/// One word a record: hashing is where the search spends its time.
+impl Hash for Record {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let bytes = [
+            self.by, self.first, self.lines, self.file, self.place, 0, 0, 0,
+        ];
+        hasher.write_u64(u64::from_le_bytes(bytes) ^ u64::from(self.generation) << 40);
+    }
+}
+
+impl Record {
+    fn key(&self, nonces: bool) -> BlockKey<'static> {
+        let nonce = if nonces { u64::from(self.by) + 1 } else { 0 };
+        let file = if self.lines == 0 {
+            nonce
+        } else {
+            u64::from(self.file)
+        };
+        BlockKey {
+            first: u64::from(self.first),
+            lines: u32::from(self.lines),
+            file_offset: u64::from(self.place),
+            ..BlockKey::fence(KEY, self.generation, file)
+        }
+    }
+}
+
+impl State {
+    /// Forgets what can no longer decide anything, so that fewer states differ.
+    fn forget_notes(&mut self, lane: &Lane) {
+        for index in 0..self.starts.len() {
+            if !lane.may_save(self, index) {
+                self.starts[index].noted = None;
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn nonces(&self) -> bool {
+        self.fault != Fault::NoNonce
+    }
+
+    fn fences(&self) -> bool {
+        !matches!(
+            self.fault,
+            Fault::NoFence | Fault::AfterLastRecord | Fault::ExactBorder
+        )
+    }
+
+    fn begin(&self, state: &State, loaded: Option<Saved>, alone: bool) -> State {
+        let mut state = state.clone();
+        if alone {
+            for start in &mut state.starts {
+                *start = Start {
+                    dead: true,
+                    in_flight: std::mem::take(&mut start.in_flight),
+                    ..Start::default()
+                };
+            }
+        }
+        let by = state.starts.len() as u8;
+        let nonce = if self.nonces() { u64::from(by) + 1 } else { 0 };
+        let progress = loaded.map_or(Progress::default(), |saved| Progress {
+            generation: saved.generation,
+            next: saved.next,
+        });
+        let claim = Claim::new(progress, nonce);
+        let mut start = Start {
+            scanned: loaded.map_or(0, |saved| saved.from),
+            generation: progress.generation,
+            next: progress.next,
+            places: loaded.map_or([0; FILES], |saved| saved.places),
+            locked: alone,
+            ..Start::default()
+        };
+        if self.fences() {
+            start.in_flight.push(fence(by, &claim));
+            start.claim = Some(claim);
+        } else {
+            self.resume_without_fence(&mut start, &state.log);
+            start.acknowledged = (start.next, start.places);
+        }
+        state.starts.push(start);
+        state.overlaps += usize::from(!alone);
+        state.forget_notes(self);
+        state
+    }
+
+    /// The variants that only look at the log and go on.
+    fn resume_without_fence(&self, start: &mut Start, log: &[Record]) {
+        let mut progress = Progress {
+            generation: 0,
+            next: start.next,
+        };
+        for record in &log[start.scanned..] {
+            if self.fault == Fault::AfterLastRecord {
+                progress.next = progress.next.max(u64::from(record.first + record.lines));
+                let place = &mut start.places[usize::from(record.file)];
+                *place = (*place).max(record.place + record.lines);
+            } else if let Verdict::Take(_) = self.receive(&mut progress, record) {
+                start.places[usize::from(record.file)] = record.place + record.lines;
+            }
+        }
+        start.next = progress.next;
+    }
+
+    /// Reads up to the start's own fence, which is in the log.
+    fn claim(&self, state: &State, index: usize) -> State {
+        let mut state = state.clone();
+        let start = &mut state.starts[index];
+        let mut claim = start.claim.take().expect("only a start that claims reads");
+        for (offset, record) in state.log.iter().enumerate().skip(start.scanned) {
+            let generation = claim.fence(KEY).generation;
+            match claim.read(&record.key(self.nonces())) {
+                Scan::Record(Verdict::Take(_)) => {
+                    start.places[usize::from(record.file)] = record.place + record.lines;
+                }
+                Scan::Record(_) => {}
+                Scan::Outrun if self.fault != Fault::UncheckedFence => {
+                    start.scanned = offset + 1;
+                    start.in_flight.push(fence(index as u8, &claim));
+                    start.claim = Some(claim);
+                    return state;
+                }
+                Scan::Claimed | Scan::Outrun => {
+                    start.scanned = 0;
+                    start.generation = generation;
+                    start.next = claim.progress().next;
+                    start.acknowledged = (start.next, start.places);
+                    start.noted = Some((offset + 1, start.next, start.places));
+                    state.forget_notes(self);
+                    return state;
+                }
+            }
+        }
+        unreachable!("the fence is in the log")
+    }
+
+    fn send(&self, state: &State, index: usize, file: usize, lines: u8) -> State {
+        let mut state = state.clone();
+        let start = &mut state.starts[index];
+        start.in_flight.push(Record {
+            by: 0,
+            generation: start.generation,
+            first: start.next as u8,
+            lines,
+            file: file as u8,
+            place: start.places[file],
+        });
+        start.next += u64::from(lines);
+        start.places[file] += lines;
+        state
+    }
+
+    fn land(&self, state: &State, index: usize, lost: bool) -> State {
+        let mut state = state.clone();
+        let start = &mut state.starts[index];
+        let record = start.in_flight.remove(0);
+        if lost {
+            state.losses += 1;
+            let fatal = self.fault != Fault::IgnoredError || record.lines == 0;
+            start.failed = fatal && !start.dead;
+        } else {
+            state.log.push(record);
+        }
+        if record.lines > 0 && !start.failed && !start.dead {
+            start.acknowledged.0 = u64::from(record.first + record.lines);
+            start.acknowledged.1[usize::from(record.file)] = record.place + record.lines;
+        }
+        state
+    }
+
+    /// Whether it holds the lock still, and another place may be saved.
+    fn may_save(&self, state: &State, index: usize) -> bool {
+        let newest = index + 1 == state.starts.len();
+        let locked = state.starts[index].locked && newest;
+        state.saved.len() < self.saves && (locked || self.fault == Fault::FencedSave)
+    }
+
+    /// What the start could save now.
+    fn savable(&self, state: &State, index: usize) -> Vec<Saved> {
+        let start = &state.starts[index];
+        if !self.may_save(state, index) {
+            return Vec::new();
+        }
+        let (next, places) = start.acknowledged;
+        let saved = |from, next, places| Saved {
+            from,
+            generation: start.generation,
+            next,
+            places,
+        };
+        match start.noted {
+            Some((_, then, places)) if self.fault == Fault::LatePlace => {
+                vec![saved(state.log.len(), then, places)]
+            }
+            Some((from, sent, then)) if next >= sent => {
+                vec![saved(from, sent, then), saved(from, next, places)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn receive(&self, progress: &mut Progress, record: &Record) -> Verdict {
+        let (first, end) = (
+            u64::from(record.first),
+            u64::from(record.first + record.lines),
+        );
+        match self.fault {
+            Fault::HighWaterMark
+                if record.lines > 0 && record.generation == progress.generation =>
+            {
+                let known = progress.next;
+                progress.next = known.max(end);
+                if known >= end {
+                    return Verdict::Duplicate;
+                }
+                Verdict::Take(known.saturating_sub(first) as u32)
+            }
+            Fault::ExactBorder if first != progress.next => Verdict::Duplicate,
+            _ => progress.receive(record.generation, first, u32::from(record.lines)),
+        }
+    }
+
+    /// How far the receiver is at the end of the log, and how many lines of each file it took. An error
+    /// where it took one again, or left one out.
+    fn received(&self, log: &[Record]) -> Result<(Progress, Places), String> {
+        let mut progress = Progress::default();
+        let mut taken = [0; FILES];
+        for record in log {
+            let Verdict::Take(skip) = self.receive(&mut progress, record) else {
+                continue;
+            };
+            for line in record.place + skip as u8..record.place + record.lines {
+                let next = &mut taken[usize::from(record.file)];
+                if line < *next {
+                    return Err(format!("line {line} of file {} taken twice", record.file));
+                }
+                if line > *next {
+                    return Err(format!("line {next} of file {} lost", record.file));
+                }
+                *next += 1;
+            }
+        }
+        Ok((progress, taken))
+    }
+
+    fn finished(&self, start: &Start) -> bool {
+        start.claim.is_none()
+            && !start.failed
+            && !start.dead
+            && start.in_flight.is_empty()
+            && start.places == self.files
+    }
+
+    /// A producer that starts now and is left alone finishes, and then every line is there once.
+    fn check_alone(&self, state: &State, loaded: Option<Saved>) -> Result<(), String> {
+        let mut alone = self.begin(state, loaded, true);
+        let index = alone.starts.len() - 1;
+        while alone.starts[index].claim.is_some() {
+            alone = self.land(&alone, index, false);
+            alone = self.claim(&alone, index);
+        }
+        for file in 0..FILES {
+            while alone.starts[index].places[file] < self.files[file] {
+                alone = self.send(&alone, index, file, 1);
+                alone = self.land(&alone, index, false);
+            }
+        }
+        let (_, taken) = self.received(&alone.log)?;
+        if taken != self.files {
+            return Err(format!(
+                "a start from {loaded:?}, alone, comes to {taken:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn fence(by: u8, claim: &Claim) -> Record {
+    Record {
+        by,
+        generation: claim.fence(KEY).generation,
+        first: 0,
+        lines: 0,
+        file: 0,
+        place: 0,
+    }
+}
+
+impl Model for Lane {
+    type State = State;
+    type Step = Step;
+
+    fn start(&self) -> State {
+        State {
+            log: Vec::new(),
+            starts: Vec::new(),
+            saved: Vec::new(),
+            overlaps: 0,
+            losses: 0,
+        }
+    }
+
+    fn steps(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
+        if state.starts.len() < self.starts {
+            let saved = state.saved.iter().copied().map(Some);
+            for loaded in saved.chain([None]) {
+                for alone in [true, false] {
+                    let beside = state.starts.iter().any(|start| !start.dead);
+                    if alone || beside && state.overlaps < self.overlaps {
+                        let step = Step::Begin { loaded, alone };
+                        each(step, self.begin(state, loaded, alone));
+                    }
+                }
+            }
+        }
+        for (index, start) in state.starts.iter().enumerate() {
+            if !start.in_flight.is_empty() {
+                each(Step::Land { start: index }, self.land(state, index, false));
+                if state.losses < self.losses {
+                    each(Step::Lose { start: index }, self.land(state, index, true));
+                }
+            }
+            if start.failed || start.dead {
+                continue;
+            }
+            if start.claim.is_some() {
+                // The fence is durable, so it is somewhere ahead.
+                if start.in_flight.is_empty() {
+                    each(Step::Claim { start: index }, self.claim(state, index));
+                }
+                continue;
+            }
+            for file in 0..FILES {
+                let left = self.files[file] - start.places[file];
+                for lines in 1..=left.min(self.block) {
+                    let step = Step::Send {
+                        start: index,
+                        file,
+                        lines,
+                    };
+                    each(step, self.send(state, index, file, lines));
+                }
+            }
+            if !self.may_save(state, index) {
+                continue;
+            }
+            let (next, places) = match self.fault {
+                Fault::LatePlace => start.acknowledged,
+                _ => (start.next, start.places),
+            };
+            let noted = Some((state.log.len(), next, places));
+            if start.noted != noted {
+                let mut next = state.clone();
+                next.starts[index].noted = noted;
+                each(Step::Note { start: index }, next);
+            }
+            for saved in self.savable(state, index) {
+                if !state.saved.contains(&saved) {
+                    let mut next = state.clone();
+                    next.saved.push(saved);
+                    next.saved.sort_unstable();
+                    next.forget_notes(self);
+                    each(
+                        Step::Save {
+                            start: index,
+                            saved,
+                        },
+                        next,
+                    );
+                }
+            }
+        }
+    }
+
+    fn check(&self, state: &State) -> Result<(), String> {
+        let (progress, taken) = self.received(&state.log)?;
+        for start in &state.starts {
+            // One that was fenced may believe that it is done; the one that fenced it does the work.
+            let rules = start.generation == progress.generation;
+            if rules && self.finished(start) && taken != self.files {
+                return Err(format!(
+                    "a producer is done, but {taken:?} lines are taken: lost"
+                ));
+            }
+        }
+        if self.fault != Fault::None {
+            return Ok(());
+        }
+        for loaded in state.saved.iter().copied().map(Some).chain([None]) {
+            // It depends on the log alone, which many states share.
+            let case = (state.log.clone(), loaded);
+            if !self.checked.borrow().contains(&case) {
+                self.check_alone(state, loaded)?;
+                self.checked.borrow_mut().insert(case);
+            }
+        }
+        Ok(())
+    }
+}
