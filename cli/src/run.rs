@@ -12,7 +12,7 @@ use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Suspend;
 use logpipe_workers::etl::plans::Frozen;
 
-use crate::manifest;
+use crate::manifest::{self, Paint};
 use crate::output::Format;
 
 mod data_dir;
@@ -48,13 +48,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let pipelines = match manifest::load(&args.manifest) {
-        Ok(loaded) => loaded.pipelines,
+    let paint = Paint::for_stream(&std::io::stderr());
+    let loaded = match manifest::load(&args.manifest) {
+        Ok(loaded) => loaded,
         Err(faults) => {
-            faults.print(args.output)?;
+            eprint!("{}", faults.render(paint));
             return Ok(ExitCode::FAILURE);
         }
     };
+    eprint!("{}", loaded.warnings(paint));
+    let pipelines = &loaded.pipelines;
     let [pipeline] = pipelines.as_slice() else {
         bail!(
             "{} holds {} LogPipelines, and run takes one: give it a manifest with one",
@@ -98,10 +101,12 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
             roles.stop();
             display.stopping();
         }
-        display.progress(&roles.counters, roles.lag(), started.elapsed());
+        let lag = roles.lag();
+        display.progress(&roles.counters, lag, started.elapsed());
         std::thread::sleep(STEP);
     }
-    display.progress(&roles.counters, roles.lag(), started.elapsed());
+    let lag = roles.lag();
+    display.progress(&roles.counters, lag, started.elapsed());
     display.end();
 
     let totals = summary::Totals::read(&roles);
