@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod counters;
+mod durable;
 pub mod etl;
 pub mod generate;
 pub mod log;

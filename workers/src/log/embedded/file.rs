@@ -16,6 +16,8 @@ use redb::{
     StorageBackend, TableDefinition, WriteTransaction,
 };
 
+use crate::durable;
+
 use super::super::{Identity, LogError, Offset, random};
 
 const FORMAT: &str = "1";
@@ -151,7 +153,7 @@ impl LogFile {
 
 /// Takes the folder for this process, making it if need be.
 fn lock(dir: &Path) -> Result<File, Cause> {
-    fs::create_dir_all(dir)?;
+    durable::create_dir_all(dir)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -182,9 +184,8 @@ fn create(dir: &Path, path: &Path, topic: &str) -> Result<(), Cause> {
     transaction.commit()?;
     database.close()?;
     fs::rename(&new, path)?;
-    // The folder's entry must be on the disk before anything in the file is acknowledged.
-    #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
+    // The file's name must be on the disk before anything in it is acknowledged.
+    durable::sync_dir(dir)?;
     Ok(())
 }
 

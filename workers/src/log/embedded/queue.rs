@@ -241,3 +241,71 @@ impl State {
         work
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: usize = 1 << 20;
+
+    fn record() -> Waiting {
+        Waiting {
+            partition: 0,
+            stored: vec![0; RECORD],
+            acknowledged: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_makes_its_writers_wait() {
+        let queue = Queue::new("here".to_owned(), std::iter::once(0..0).collect());
+        let pushed = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    queue.push(record()).unwrap();
+                    pushed.fetch_add(1, Ordering::SeqCst);
+                }
+                queue.end();
+            });
+            let mut taken = 0;
+            while let Some(work) = queue.take() {
+                assert!(work.bytes <= COMMIT_BYTES);
+                taken += work.records.len() as u64;
+                // Nothing is freed before the commit: the writer of the queue comes this far, no further.
+                let most = taken - work.records.len() as u64 + (QUEUE_BYTES / RECORD) as u64;
+                while pushed.load(Ordering::SeqCst) < most.min(100) {
+                    std::thread::yield_now();
+                }
+                assert!(queue.lock().bytes <= QUEUE_BYTES);
+                queue.commit(&work, std::slice::from_ref(&(0..taken)));
+            }
+            assert_eq!(taken, 100);
+        });
+    }
+
+    #[test]
+    fn a_record_larger_than_the_queue_goes_alone() {
+        let queue = Queue::new("here".to_owned(), std::iter::once(0..0).collect());
+        let large = Waiting {
+            stored: vec![0; QUEUE_BYTES + 1],
+            ..record()
+        };
+        queue.push(large).unwrap();
+        assert_eq!(queue.take().unwrap().records.len(), 1);
+    }
+
+    #[test]
+    fn a_failed_log_frees_those_who_wait() {
+        let queue = Queue::new("here".to_owned(), std::iter::once(0..0).collect());
+        std::thread::scope(|scope| {
+            let pusher = scope.spawn(|| (0..100).try_for_each(|_| queue.push(record())));
+            let flusher = scope.spawn(|| queue.flush(&AtomicU64::new(0), 1));
+            queue.fail("the disk is gone");
+            for outcome in [pusher.join().unwrap(), flusher.join().unwrap()] {
+                let error = outcome.unwrap_err().to_string();
+                assert_eq!(error, "log here is closed: the disk is gone");
+            }
+        });
+    }
+}
