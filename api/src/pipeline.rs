@@ -262,7 +262,7 @@ pub struct Transform {
 }
 
 /// How a line is read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.pattern) == (self.type == 'Regex')")
@@ -286,6 +286,16 @@ pub struct Parser {
 
 fn default_timezone() -> String {
     "UTC".to_owned()
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            kind: ParserType::default(),
+            pattern: None,
+            timezone: default_timezone(),
+        }
+    }
 }
 
 /// The format of the lines.
