@@ -65,7 +65,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             pipelines.len()
         );
     };
-    let name = pipeline.metadata.name.clone().context("the manifest has no metadata.name")?;
+    let name = pipeline
+        .metadata
+        .name
+        .clone()
+        .context("the manifest has no metadata.name")?;
     if pipeline.spec.suspend == Suspend::All {
         eprintln!("{name} is suspended (spec.suspend: All); set it to None to run it");
         return Ok(ExitCode::SUCCESS);
@@ -74,8 +78,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Result<ExitCode> {
-    let shown_dir =
-        args.data_dir.clone().unwrap_or_else(|| Path::new("logpipe-data").join(name));
+    let shown_dir = args
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| Path::new("logpipe-data").join(name));
     let dir = DataDir::open(&shown_dir, pipeline, name)?;
     let display = Display::new(args.output, pipeline);
     display.start_logging();

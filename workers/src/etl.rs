@@ -230,8 +230,9 @@ pub fn run(
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|thread| {
-                let mine: Vec<u32> =
-                    (0..partitions).filter(|partition| partition % threads == thread).collect();
+                let mine: Vec<u32> = (0..partitions)
+                    .filter(|partition| partition % threads == thread)
+                    .collect();
                 let shared = &shared;
                 std::thread::Builder::new()
                     .name(format!("etl-{thread}"))
@@ -276,7 +277,13 @@ fn find_plan(
         }
     }
     let lines = sample.lines();
-    let frozen = plans::freeze(checkpoints, transform, granularity, &lines, sample.read_at());
+    let frozen = plans::freeze(
+        checkpoints,
+        transform,
+        granularity,
+        &lines,
+        sample.read_at(),
+    );
     Ok(Some(runtime.block_on(frozen)?))
 }
 
@@ -339,7 +346,11 @@ impl<'a> Worker<'a> {
             next = pending.end;
             producers.clone_from(&pending.producers_after);
             let held = shared.budget.hold(batch.bytes());
-            first = Some(Queued { batch, announced: true, held });
+            first = Some(Queued {
+                batch,
+                announced: true,
+                held,
+            });
         }
         let control = shared.control.clone();
         let counters = shared.counters.clone();
@@ -350,9 +361,21 @@ impl<'a> Worker<'a> {
             }
             result
         }));
-        let receiver = Receiver { producers, begin: checkpoint.begin };
+        let receiver = Receiver {
+            producers,
+            begin: checkpoint.begin,
+        };
         self.source.assign(number, next)?;
-        self.partitions.push(Partition::new(number, log, layout.clone(), receiver, next, sender));
+        let limits = shared.options.limits;
+        self.partitions.push(Partition::new(
+            number,
+            log,
+            layout.clone(),
+            limits,
+            receiver,
+            next,
+            sender,
+        ));
         Ok(())
     }
 
@@ -361,8 +384,11 @@ impl<'a> Worker<'a> {
         checkpoint: &crate::checkpoint::Checkpoint,
         pending: &crate::checkpoint::Batch,
     ) -> Result<batch::EncodedBatch, EtlError> {
-        let plan =
-            self.shared.plans.find(&pending.plan).ok_or_else(|| EtlError::PlanMissing {
+        let plan = self
+            .shared
+            .plans
+            .find(&pending.plan)
+            .ok_or_else(|| EtlError::PlanMissing {
                 partition: checkpoint.partition,
                 start: pending.start,
                 end: pending.end,
@@ -381,7 +407,7 @@ impl<'a> Worker<'a> {
             let now = Instant::now();
             for partition in &mut self.partitions {
                 partition
-                    .cut_if_due(&self.shared.options.limits, &self.shared.budget, now)
+                    .cut_if_due(&self.shared.budget, now)
                     .map_err(EtlError::Encode)?;
             }
             self.keep_within_budget()?;
@@ -398,7 +424,13 @@ impl<'a> Worker<'a> {
     }
 
     fn poll(&mut self) -> Result<(), EtlError> {
-        let Self { source, stager, partitions, shared, .. } = self;
+        let Self {
+            source,
+            stager,
+            partitions,
+            shared,
+            ..
+        } = self;
         let mut result = Ok(());
         let mut now = None;
         source.poll(POLL, &mut |record| {
@@ -406,7 +438,9 @@ impl<'a> Worker<'a> {
                 return;
             }
             let now = *now.get_or_insert_with(Instant::now);
-            let Some(partition) = partitions.iter_mut().find(|p| p.number() == record.partition)
+            let Some(partition) = partitions
+                .iter_mut()
+                .find(|p| p.number() == record.partition)
             else {
                 return;
             };
@@ -417,7 +451,8 @@ impl<'a> Worker<'a> {
 
     /// Over the budget, the oldest open batch is cut, and reading waits until the committers have caught up.
     fn keep_within_budget(&mut self) -> Result<(), EtlError> {
-        self.open.resize(self.partitions.iter().map(Partition::memory).sum());
+        self.open
+            .resize(self.partitions.iter().map(Partition::memory).sum());
         if !self.shared.budget.is_over() {
             return Ok(());
         }
@@ -427,15 +462,22 @@ impl<'a> Worker<'a> {
             .filter(|partition| partition.opened_at().is_some())
             .min_by_key(|partition| partition.opened_at());
         if let Some(partition) = oldest {
-            partition.cut(&self.shared.budget).map_err(EtlError::Encode)?;
+            partition
+                .cut(&self.shared.budget)
+                .map_err(EtlError::Encode)?;
         }
-        self.open.resize(self.partitions.iter().map(Partition::memory).sum());
+        self.open
+            .resize(self.partitions.iter().map(Partition::memory).sum());
         for partition in &mut self.partitions {
             partition.hand_over();
         }
         let failed = &self.shared.control.failed;
         while self.shared.budget.is_over() && !failed.load(Ordering::Acquire) {
-            if self.partitions.iter().any(|partition| partition.opened_at().is_some()) {
+            if self
+                .partitions
+                .iter()
+                .any(|partition| partition.opened_at().is_some())
+            {
                 break; // The next round cuts the next one.
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -461,11 +503,18 @@ impl<'a> Worker<'a> {
                 self.ends.insert(ends)
             }
         };
-        if self.partitions.iter().zip(ends).any(|(partition, end)| partition.position() < *end) {
+        if self
+            .partitions
+            .iter()
+            .zip(ends)
+            .any(|(partition, end)| partition.position() < *end)
+        {
             return Ok(false);
         }
         for partition in &mut self.partitions {
-            partition.cut(&self.shared.budget).map_err(EtlError::Encode)?;
+            partition
+                .cut(&self.shared.budget)
+                .map_err(EtlError::Encode)?;
         }
         Ok(true)
     }
@@ -482,7 +531,11 @@ impl<'a> Worker<'a> {
         drop(self.partitions); // Closes the channels: the committers end behind their last batch.
         let mut first = Ok(());
         for committer in self.committers {
-            let result = self.shared.runtime.block_on(committer).expect("a committer does not panic");
+            let result = self
+                .shared
+                .runtime
+                .block_on(committer)
+                .expect("a committer does not panic");
             if first.is_ok() {
                 first = result.map_err(EtlError::from);
             }
@@ -526,7 +579,12 @@ async fn commit_all(
 
 fn count(batch: &batch::EncodedBatch, counters: &Counters) {
     for (file, object) in batch.batch.files.iter().zip(&batch.objects) {
-        if file.dead { &counters.dead } else { &counters.rows }.add(file.rows);
+        if file.dead {
+            &counters.dead
+        } else {
+            &counters.rows
+        }
+        .add(file.rows);
         counters.files.add(1);
         counters.file_bytes.add(object.file.bytes.len() as u64);
     }

@@ -69,12 +69,20 @@ impl Store {
     pub fn local(dir: &FsPath, prefix: &str) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let objects = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true);
-        Ok(Self::new(Arc::new(objects), dir.display().to_string(), prefix))
+        Ok(Self::new(
+            Arc::new(objects),
+            dir.display().to_string(),
+            prefix,
+        ))
     }
 
     /// Any store; `place` is what messages call it.
     pub fn new(objects: Arc<dyn ObjectStore>, place: String, prefix: &str) -> Self {
-        Self { objects, place, prefix: Path::from(prefix) }
+        Self {
+            objects,
+            place,
+            prefix: Path::from(prefix),
+        }
     }
 
     /// Writes an object that must not be there yet, or finds that exactly it is there already.
@@ -83,7 +91,10 @@ impl Store {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let options = PutOptions {
+                mode: PutMode::Create,
+                ..PutOptions::default()
+            };
             let payload = object.file.bytes.clone().into();
             let Err(error) = self.objects.put_opts(&path, payload, options).await else {
                 return Ok(());
@@ -117,7 +128,10 @@ impl Store {
     }
 
     fn path(&self, relative: &str) -> Path {
-        self.prefix.parts().chain(Path::from(relative).parts()).collect()
+        self.prefix
+            .parts()
+            .chain(Path::from(relative).parts())
+            .collect()
     }
 
     /// The digest in an object's footer; `None` where there is no object.
@@ -128,14 +142,19 @@ impl Store {
             Err(error) => return Err(error),
         };
         let range = GetRange::Bounded(size.saturating_sub(FOOTER_BYTES)..size);
-        let options = GetOptions { range: Some(range), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(range),
+            ..GetOptions::default()
+        };
         let tail = self.objects.get_opts(path, options).await?.bytes().await?;
         match footer_digest(&tail, size) {
             Some(digest) => Ok(Some(digest)),
             // A footer larger than that has hundreds of columns: read the whole object.
             None if (tail.len() as u64) < size => {
                 let whole = self.objects.get(path).await?.bytes().await?;
-                Ok(Some(footer_digest(&whole, size).unwrap_or_else(|| "none".to_owned())))
+                Ok(Some(
+                    footer_digest(&whole, size).unwrap_or_else(|| "none".to_owned()),
+                ))
             }
             None => Ok(Some("none".to_owned())),
         }
@@ -147,7 +166,11 @@ fn footer_digest(tail: &Bytes, size: u64) -> Option<String> {
     reader.try_parse_sized(tail, size).ok()?;
     let metadata = reader.finish().ok()?;
     let pairs = metadata.file_metadata().key_value_metadata()?;
-    pairs.iter().find(|pair| pair.key == DIGEST_KEY)?.value.clone()
+    pairs
+        .iter()
+        .find(|pair| pair.key == DIGEST_KEY)?
+        .value
+        .clone()
 }
 
 /// Doubles from 100 ms to 5 s.

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use logpipe_workers::checkpoint::{CheckpointStore, Swap};
+use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::etl::EtlError;
 use logpipe_workers::etl::commit::CommitError;
 use logpipe_workers::etl::name::ObjectName;
@@ -30,7 +30,10 @@ fn busy_world() -> World {
 }
 
 fn expected() -> Vec<String> {
-    (0..60).chain(1000..1060).map(|n| format!("line {n:05}")).collect()
+    (0..60)
+        .chain(1000..1060)
+        .map(|n| format!("line {n:05}"))
+        .collect()
 }
 
 #[test]
@@ -44,7 +47,10 @@ fn each_line_becomes_one_row_in_the_folder_of_its_hour() {
             let n: u64 = text.trim_start_matches("line ").parse().unwrap();
             assert_eq!(name.dir, format!("dt=2026-01-31/hour={:02}", n % 3));
             assert_eq!(partition as u32, name.partition);
-            assert!(name.range().contains(&(offset as u64)), "{path} holds offset {offset}");
+            assert!(
+                name.range().contains(&(offset as u64)),
+                "{path} holds offset {offset}"
+            );
         }
     }
 }
@@ -84,12 +90,20 @@ fn whatever_write_the_worker_dies_at_the_next_one_finishes_exactly() {
                 let mut next = world.clone();
                 next.options.limits.max_rows = 33;
                 next.run(&Fuse::never()).unwrap();
-                assert_eq!(next.messages(), expected(), "write {write}, applied {applied}");
+                assert_eq!(
+                    next.messages(),
+                    expected(),
+                    "write {write}, applied {applied}"
+                );
                 died
             })
         })
         .collect();
-    let died = crashes.into_iter().map(|crash| crash.join().unwrap()).filter(|died| *died).count();
+    let died = crashes
+        .into_iter()
+        .map(|crash| crash.join().unwrap())
+        .filter(|died| *died)
+        .count();
     assert!(died > 40, "only {died} crash points were reached");
 }
 
@@ -99,7 +113,10 @@ fn assert_once(world: &World, when: &str) {
     for row in world.rows() {
         *seen.entry((row.1, row.2, row.3)).or_insert(0) += 1;
     }
-    assert!(seen.values().all(|count| *count == 1), "{when}: a row stands twice");
+    assert!(
+        seen.values().all(|count| *count == 1),
+        "{when}: a row stands twice"
+    );
     for partition in 0..2 {
         let Some(checkpoint) = world.checkpoint(partition) else {
             continue;
@@ -107,7 +124,10 @@ fn assert_once(world: &World, when: &str) {
         for offset in 0..checkpoint.next {
             for line in 0..10 {
                 let row = (partition as i32, offset as i64, line);
-                assert!(seen.contains_key(&row), "{when}: {row:?} is committed and not there");
+                assert!(
+                    seen.contains_key(&row),
+                    "{when}: {row:?} is committed and not there"
+                );
             }
         }
     }
@@ -147,9 +167,17 @@ fn a_line_that_is_not_utf8_goes_to_the_quarantine_and_its_neighbours_do_not() {
     world.raw(0, Vec::new(), value);
     let counters = world.run(&Fuse::never()).unwrap();
     assert_eq!((counters.rows.get(), counters.dead.get()), (3, 1));
-    let dead: Vec<_> = world.objects().into_keys().filter(|p| p.contains("/_dead/")).collect();
+    let dead: Vec<_> = world
+        .objects()
+        .into_keys()
+        .filter(|p| p.contains("/_dead/"))
+        .collect();
     assert_eq!(dead.len(), 1);
-    assert!(dead[0].starts_with("logs/_dead/dt=2026-01-31/logs-"), "{}", dead[0]);
+    assert!(
+        dead[0].starts_with("logs/_dead/dt=2026-01-31/logs-"),
+        "{}",
+        dead[0]
+    );
 }
 
 #[test]
@@ -157,7 +185,13 @@ fn a_batch_is_cut_before_it_would_have_more_than_64_files() {
     let world = World::new(1);
     // 40 days in each block: one block fits, two do not.
     let days = |from: u64| -> Vec<String> {
-        let day = |n: u64| format!("2026-{:02}-{:02} 07:00:00,000 INFO {n}", 1 + n / 28, 1 + n % 28);
+        let day = |n: u64| {
+            format!(
+                "2026-{:02}-{:02} 07:00:00,000 INFO {n}",
+                1 + n / 28,
+                1 + n % 28
+            )
+        };
         (from..from + 40).map(day).collect()
     };
     world.block(0, "demo-0", 0, &days(0));
@@ -177,7 +211,13 @@ fn a_batch_is_cut_before_it_would_have_more_than_64_files() {
 fn a_record_with_more_folders_than_a_batch_may_have_loses_nothing() {
     let world = World::new(1);
     let text: Vec<String> = (0..100)
-        .map(|n| format!("2026-{:02}-{:02} 07:00:00,000 INFO {n}", 1 + n / 28, 1 + n % 28))
+        .map(|n| {
+            format!(
+                "2026-{:02}-{:02} 07:00:00,000 INFO {n}",
+                1 + n / 28,
+                1 + n % 28
+            )
+        })
         .collect();
     world.block(0, "demo-0", 0, &text);
     let counters = world.run(&Fuse::never()).unwrap();
@@ -190,12 +230,18 @@ fn a_pending_batch_is_finished_by_the_plan_it_was_announced_under() {
     let world = busy_world();
     // The plan, two take-overs and an announcement; then the worker dies at its first put.
     assert!(world.run(&Fuse::at(4, false)).is_err());
-    let pending = (0..2).find_map(|p| world.checkpoint(p).unwrap().pending).expect("one is pending");
+    let pending = (0..2)
+        .find_map(|p| world.checkpoint(p).unwrap().pending)
+        .expect("one is pending");
     let mut next = world.clone();
     next.options.granularity = logpipe_api::pipeline::Granularity::Day;
     next.run(&Fuse::never()).unwrap();
     assert_eq!(next.messages(), expected());
-    let hourly = next.objects().keys().filter(|path| path.contains("/hour=")).count();
+    let hourly = next
+        .objects()
+        .keys()
+        .filter(|path| path.contains("/hour="))
+        .count();
     assert_eq!(hourly, pending.files.len());
 }
 
@@ -210,7 +256,10 @@ fn another_content_under_the_same_name_is_a_conflict_and_is_not_overwritten() {
     futures::executor::block_on(other.bucket.put(&path, foreign())).unwrap();
     let error = other.run(&Fuse::never()).err().unwrap();
     assert!(
-        matches!(&error, EtlError::Commit(CommitError::Put(PutError::Conflict { .. }))),
+        matches!(
+            &error,
+            EtlError::Commit(CommitError::Put(PutError::Conflict { .. }))
+        ),
         "{error}"
     );
     assert_eq!(other.objects()[path.as_ref()], "not parquet at all");
@@ -223,7 +272,10 @@ fn a_log_that_was_made_anew_is_refused() {
     let mut other = busy_world();
     other.checkpoints = world.checkpoints.clone();
     let error = other.run(&Fuse::never()).err().unwrap();
-    assert!(matches!(error, EtlError::Commit(CommitError::OtherLog { .. })), "{error}");
+    assert!(
+        matches!(error, EtlError::Commit(CommitError::OtherLog { .. })),
+        "{error}"
+    );
 }
 
 #[test]
@@ -232,7 +284,17 @@ fn a_log_that_was_cut_short_is_refused() {
     world.run(&Fuse::never()).unwrap();
     world.log.truncate(0, 3);
     let error = world.run(&Fuse::never()).err().unwrap();
-    assert!(matches!(error, EtlError::LogTruncated { partition: 0, next: 6, end: 3 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            EtlError::LogTruncated {
+                partition: 0,
+                next: 6,
+                end: 3
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -242,7 +304,16 @@ fn a_log_with_another_record_at_the_anchor_is_refused() {
     world.log.truncate(0, 5);
     world.block(0, "demo-0", 50, &lines(70..80, |n| n % 3));
     let error = world.run(&Fuse::never()).err().unwrap();
-    assert!(matches!(error, EtlError::AnchorDiffers { partition: 0, offset: 5 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            EtlError::AnchorDiffers {
+                partition: 0,
+                offset: 5
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -250,26 +321,43 @@ fn records_that_retention_took_too_early_are_data_loss() {
     let world = busy_world();
     world.run(&Fuse::never()).unwrap();
     for block in 6..9 {
-        world.block(0, "demo-0", block * 10, &lines(block * 10..block * 10 + 10, |n| n % 3));
+        world.block(
+            0,
+            "demo-0",
+            block * 10,
+            &lines(block * 10..block * 10 + 10, |n| n % 3),
+        );
     }
     world.log.trim(0, 8);
     let error = world.run(&Fuse::never()).err().unwrap();
-    assert!(matches!(error, EtlError::DataLoss { partition: 0, next: 6, start: 8 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            EtlError::DataLoss {
+                partition: 0,
+                next: 6,
+                start: 8
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_worker_whose_partition_was_taken_over_stops() {
     let world = busy_world();
-    // It dies after its announcement was written; another one takes over and finishes.
+    // It dies when its announcement is written.
     assert!(world.run(&Fuse::at(4, false)).is_err());
-    let before = world.checkpoint(0).unwrap();
-    world.run(&Fuse::never()).unwrap();
-    // The first one wakes up and commits what it believes is pending.
-    let store = &world.checkpoints;
-    let commit = before.commit().unwrap_or_else(|_| before.take_over("zombie"));
-    let swap = store.swap("p00000", Some(&before.encode()), &commit.encode());
-    assert_eq!(futures::executor::block_on(swap).unwrap(), Swap::Conflict);
-    assert_eq!(world.messages(), expected());
+    futures::executor::block_on(async {
+        let mut paused = world.take_over("paused").await;
+        let mut other = world.take_over("other").await;
+        let error = paused.commit(None).await.unwrap_err();
+        assert!(
+            matches!(&error, CommitError::Fenced { partition: 0, owner } if owner == "other"),
+            "{error}"
+        );
+        other.commit(None).await.unwrap();
+    });
 }
 
 #[test]
@@ -279,7 +367,10 @@ fn a_checkpoint_of_a_newer_release_is_refused() {
     futures::executor::block_on(world.checkpoints.swap("p00000", None, newer)).unwrap();
     let error = world.run(&Fuse::never()).err().unwrap();
     assert!(
-        matches!(&error, EtlError::Commit(CommitError::Unreadable { partition: 0, .. })),
+        matches!(
+            &error,
+            EtlError::Commit(CommitError::Unreadable { partition: 0, .. })
+        ),
         "{error}"
     );
 }

@@ -124,7 +124,11 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
                 "the data folder {} is in use by another run{}: stop that one first, or give this one its \
                  own --data-dir",
                 dir.display(),
-                if holder.is_empty() { String::new() } else { format!(" (pid {holder})") }
+                if holder.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (pid {holder})")
+                }
             );
         }
         Err(TryLockError::Error(error)) => {

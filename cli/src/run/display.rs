@@ -63,8 +63,11 @@ impl Rate {
     fn update(&mut self, now: u64, seconds: f64) {
         let current = now.saturating_sub(self.last) as f64 / seconds;
         self.last = now;
-        self.per_second =
-            if self.per_second == 0.0 { current } else { 0.7 * self.per_second + 0.3 * current };
+        self.per_second = if self.per_second == 0.0 {
+            current
+        } else {
+            0.7 * self.per_second + 0.3 * current
+        };
     }
 }
 
@@ -76,13 +79,20 @@ impl Display {
             Format::Text if std::io::stderr().is_terminal() => Kind::Bars(Bars::new(pipeline)),
             Format::Text => Kind::Lines,
         };
-        Self { kind, last_line: Arc::default(), rates: Arc::default() }
+        Self {
+            kind,
+            last_line: Arc::default(),
+            rates: Arc::default(),
+        }
     }
 
     /// Sends warnings above the bars. `LOGPIPE_LOG` sets the level, as in `LOGPIPE_LOG=debug`.
     pub(super) fn start_logging(&self) {
-        let filter = EnvFilter::try_from_env("LOGPIPE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(self.clone());
+        let filter =
+            EnvFilter::try_from_env("LOGPIPE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(self.clone());
         // A second display in one process keeps the first one's logs.
         drop(logs.with_ansi(std::io::stderr().is_terminal()).try_init());
     }
@@ -92,7 +102,10 @@ impl Display {
             Kind::Json => json(&serde_json::json!({
                 "event": "started", "pipeline": name, "dataDir": dir.display().to_string(),
             })),
-            _ => self.say(&format!("{name}: log, checkpoints and Parquet in {}", dir.display())),
+            _ => self.say(&format!(
+                "{name}: log, checkpoints and Parquet in {}",
+                dir.display()
+            )),
         }
     }
 
@@ -109,7 +122,9 @@ impl Display {
     pub(super) fn stopping(&self) {
         match self.kind {
             Kind::Json => json(&serde_json::json!({"event": "stopping"})),
-            _ => self.say("stopping: committing what was read; press Ctrl-C again to leave at once"),
+            _ => {
+                self.say("stopping: committing what was read; press Ctrl-C again to leave at once")
+            }
         }
     }
 
@@ -166,7 +181,11 @@ impl Display {
     /// Leaves the last state of the bars on the screen.
     pub(super) fn end(&self) {
         if let Kind::Bars(bars) = &self.kind {
-            for bar in bars.generated.iter().chain([&bars.produced, &bars.committed]) {
+            for bar in bars
+                .generated
+                .iter()
+                .chain([&bars.produced, &bars.committed])
+            {
                 bar.abandon();
             }
             bars.tail.finish_and_clear();
@@ -189,9 +208,15 @@ impl Bars {
         let total = generator.map_or(0, |generator| generator.max_events as u64);
         let bar = |name: &'static str| {
             let (bar, style) = if total > 0 {
-                (ProgressBar::new(total), "{prefix:>10.bold} {bar:32.cyan/dim} {msg}")
+                (
+                    ProgressBar::new(total),
+                    "{prefix:>10.bold} {bar:32.cyan/dim} {msg}",
+                )
             } else {
-                (ProgressBar::new_spinner(), "{prefix:>10.bold} {spinner:.cyan} {msg}")
+                (
+                    ProgressBar::new_spinner(),
+                    "{prefix:>10.bold} {spinner:.cyan} {msg}",
+                )
             };
             let style = ProgressStyle::with_template(style)
                 .expect("the template is right")
@@ -204,7 +229,13 @@ impl Bars {
         let tail = all.add(ProgressBar::new_spinner().with_style(
             ProgressStyle::with_template("           {msg:.dim}").expect("the template is right"),
         ));
-        Self { all, generated, produced, committed, tail }
+        Self {
+            all,
+            generated,
+            produced,
+            committed,
+            tail,
+        }
     }
 
     fn draw(
@@ -218,7 +249,11 @@ impl Bars {
     ) {
         let show = |bar: &ProgressBar, lines: u64, rate: &Rate| {
             bar.set_position(lines);
-            bar.set_message(format!("{:>13}  {:>9}/s", count(lines), count(rate.per_second as u64)));
+            bar.set_message(format!(
+                "{:>13}  {:>9}/s",
+                count(lines),
+                count(rate.per_second as u64)
+            ));
         };
         if let Some(bar) = &self.generated {
             show(bar, generated, &rates.generated);
@@ -244,7 +279,10 @@ impl<'a> MakeWriter<'a> for Display {
     type Writer = LogWriter<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        LogWriter { display: self, line: Vec::new() }
+        LogWriter {
+            display: self,
+            line: Vec::new(),
+        }
     }
 }
 
@@ -268,7 +306,8 @@ impl Write for LogWriter<'_> {
 impl Drop for LogWriter<'_> {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.display.say(String::from_utf8_lossy(&self.line).trim_end());
+            self.display
+                .say(String::from_utf8_lossy(&self.line).trim_end());
         }
     }
 }

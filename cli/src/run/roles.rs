@@ -126,7 +126,11 @@ impl Roles {
         let options = ProducerOptions {
             name: name.to_owned(),
             paths,
-            start_at: source.files.as_ref().map(|files| files.start_at).unwrap_or_default(),
+            start_at: source
+                .files
+                .as_ref()
+                .map(|files| files.start_at)
+                .unwrap_or_default(),
             framing: source.producer.framing,
             linger: Duration::from_millis(source.producer.linger_ms as u64),
             save_every: Duration::from_secs(pipeline.spec.checkpoint.interval_seconds as u64),
@@ -160,7 +164,9 @@ impl Roles {
             seed: generator.seed as u64,
             malformed_percent: generator.malformed_percent as u8,
             roll_bytes: ROLL_BYTES,
-            rolled: Rolled::WaitForReader { at_most: ROLLED_AT_MOST },
+            rolled: Rolled::WaitForReader {
+                at_most: ROLLED_AT_MOST,
+            },
         };
         std::fs::create_dir_all(&options.dir)
             .with_context(|| format!("cannot make the folder {}", options.dir.display()))?;
@@ -199,7 +205,14 @@ impl Roles {
         let runtime = self.runtime.handle().clone();
         self.etl = Some(spawn("etl", move || {
             let run = etl::run(
-                &options, &log, checkpoints, store, &control, &counters, &runtime, &on_plan,
+                &options,
+                &log,
+                checkpoints,
+                store,
+                &control,
+                &counters,
+                &runtime,
+                &on_plan,
             );
             run.map_err(anyhow::Error::from)
         })?);
@@ -266,7 +279,11 @@ impl Roles {
 
     /// The first failure of any role, once all is over.
     pub(super) fn into_result(mut self) -> anyhow::Result<()> {
-        if self.failures.is_empty() { Ok(()) } else { Err(self.failures.remove(0)) }
+        if self.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(self.failures.remove(0))
+        }
     }
 
     /// The checkpoints, and a runtime to read them with.
@@ -290,12 +307,14 @@ fn spawn(
         .with_context(|| format!("cannot start the thread {name}"))
 }
 
-fn take_finished(
-    role: &mut Option<JoinHandle<anyhow::Result<()>>>,
-) -> Option<anyhow::Result<()>> {
+fn take_finished(role: &mut Option<JoinHandle<anyhow::Result<()>>>) -> Option<anyhow::Result<()>> {
     if !role.as_ref()?.is_finished() {
         return None;
     }
-    let panicked = |_| Err(anyhow::anyhow!("it panicked; please report the message above"));
+    let panicked = |_| {
+        Err(anyhow::anyhow!(
+            "it panicked; please report the message above"
+        ))
+    };
     Some(role.take()?.join().unwrap_or_else(panicked))
 }

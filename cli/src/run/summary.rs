@@ -98,12 +98,21 @@ impl Summary<'_> {
         let seconds = self.elapsed.as_secs_f64();
         let end = if self.interrupted { "stopped" } else { "done" };
         println!();
-        println!("{}: {end} after {seconds:.1} s, everything that was read is committed", self.name);
+        println!(
+            "{}: {end} after {seconds:.1} s, everything that was read is committed",
+            self.name
+        );
         println!();
         if self.generated {
-            println!("  generated    {:>13} lines", count(counters.generated.get()));
+            println!(
+                "  generated    {:>13} lines",
+                count(counters.generated.get())
+            );
         }
-        println!("  produced     {:>13} lines", count(counters.produced.get()));
+        println!(
+            "  produced     {:>13} lines",
+            count(counters.produced.get())
+        );
         println!(
             "  committed    {:>13} rows in {} files ({:.1} MiB), {} lines/s",
             count(counters.rows.get()),
@@ -131,7 +140,10 @@ impl Summary<'_> {
         }
         println!();
         if self.totals.rows > 0 {
-            print!("{}", head::first_rows(&self.parquet.join(&self.prefix), ROWS)?);
+            print!(
+                "{}",
+                head::first_rows(&self.parquet.join(&self.prefix), ROWS)?
+            );
             println!();
         }
         self.print_next();
@@ -139,14 +151,22 @@ impl Summary<'_> {
     }
 
     fn print_next(&self) {
-        let logpipe = std::env::args().next().unwrap_or_else(|| "logpipe".to_owned());
-        let table = self.dir.join("parquet").join(&self.prefix).join("dt=*/**/*.parquet");
+        let logpipe = std::env::args()
+            .next()
+            .unwrap_or_else(|| "logpipe".to_owned());
+        let table = self
+            .dir
+            .join("parquet")
+            .join(&self.prefix)
+            .join("dt=*/**/*.parquet");
         println!("Next:");
         println!("  {logpipe} verify {}", self.dir.display());
         println!(
             "  duckdb -c \"SELECT level, count(*) FROM '{}' GROUP BY ALL\"",
             table.display()
         );
-        println!("  {logpipe} run examples/files.yaml    # then edit `paths` to follow your own files");
+        println!(
+            "  {logpipe} run examples/files.yaml    # then edit `paths` to follow your own files"
+        );
     }
 }

@@ -53,7 +53,10 @@ pub struct Object {
 impl EncodedBatch {
     /// Bytes of all objects.
     pub fn bytes(&self) -> usize {
-        self.objects.iter().map(|object| object.file.bytes.len()).sum()
+        self.objects
+            .iter()
+            .map(|object| object.file.bytes.len())
+            .sum()
     }
 }
 
@@ -82,7 +85,11 @@ impl BatchBuilder {
 
     /// Bytes of the largest file if it were finished now.
     pub fn largest_file(&self) -> usize {
-        self.files.values().map(FileEncoder::size).max().unwrap_or(0)
+        self.files
+            .values()
+            .map(FileEncoder::size)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Bytes of memory the open files hold.
@@ -92,7 +99,11 @@ impl BatchBuilder {
 
     /// Whether the record's folders fit beside those that are open. An empty batch takes any record.
     pub fn fits(&self, record: &StagedRecord<'_>) -> bool {
-        let new = record.groups.iter().filter(|g| !self.files.contains_key(&g.folder)).count();
+        let new = record
+            .groups
+            .iter()
+            .filter(|g| !self.files.contains_key(&g.folder))
+            .count();
         self.files.is_empty() || self.files.len() + new <= MAX_FILES
     }
 
@@ -138,7 +149,12 @@ impl BatchBuilder {
             let dir = folder.path(&self.layout);
             let file = encoder.finish()?;
             let digest = file.digest.clone();
-            files.push(BatchFile { dir: dir.clone(), rows: file.rows, digest, dead: folder.dead });
+            files.push(BatchFile {
+                dir: dir.clone(),
+                rows: file.rows,
+                digest,
+                dead: folder.dead,
+            });
             let name = ObjectName {
                 dir,
                 topic: log.topic.clone(),
@@ -148,10 +164,15 @@ impl BatchBuilder {
                 end: self.end,
                 plan8: plan.short().to_owned(),
             };
-            objects.push(Object { path: name.to_string(), file });
+            objects.push(Object {
+                path: name.to_string(),
+                file,
+            });
         }
-        let anchor =
-            Anchor { offset: self.last.offset, sha: anchor_sha(&self.last.key, &self.last.value) };
+        let anchor = Anchor {
+            offset: self.last.offset,
+            sha: anchor_sha(&self.last.key, &self.last.value),
+        };
         let batch = Batch {
             start: self.start,
             end: self.end,

@@ -20,14 +20,20 @@ pub struct Held {
 impl Budget {
     /// At most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, held: Arc::default() }
+        Self {
+            limit,
+            held: Arc::default(),
+        }
     }
 
     /// Takes a share. It is given even beyond the limit: what is over is mended by cutting and waiting, never
     /// by failing.
     pub fn hold(&self, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::Relaxed);
-        Held { bytes, held: self.held.clone() }
+        Held {
+            bytes,
+            held: self.held.clone(),
+        }
     }
 
     /// Whether more is held than the limit.

@@ -36,7 +36,9 @@ impl ColumnBuilder {
     /// Appends the values of column `index` of the lines `lines`. The parser gives values of the column's
     /// type or `Null`; the type is matched once a column, not once a value.
     pub(super) fn append(&mut self, record: &StagedRecord<'_>, index: usize, lines: &[u32]) {
-        let values = lines.iter().map(|&line| (line, record.row(line).values[index]));
+        let values = lines
+            .iter()
+            .map(|&line| (line, record.row(line).values[index]));
         match self {
             Self::String(builder) => {
                 for (line, value) in values {
@@ -45,22 +47,38 @@ impl ColumnBuilder {
             }
             Self::Int64(builder) => {
                 for (_, value) in values {
-                    builder.append_option(if let Value::Int(v) = value { Some(v) } else { None });
+                    builder.append_option(if let Value::Int(v) = value {
+                        Some(v)
+                    } else {
+                        None
+                    });
                 }
             }
             Self::Float64(builder) => {
                 for (_, value) in values {
-                    builder.append_option(if let Value::Float(v) = value { Some(v) } else { None });
+                    builder.append_option(if let Value::Float(v) = value {
+                        Some(v)
+                    } else {
+                        None
+                    });
                 }
             }
             Self::Boolean(builder) => {
                 for (_, value) in values {
-                    builder.append_option(if let Value::Bool(v) = value { Some(v) } else { None });
+                    builder.append_option(if let Value::Bool(v) = value {
+                        Some(v)
+                    } else {
+                        None
+                    });
                 }
             }
             Self::Timestamp(builder) => {
                 for (_, value) in values {
-                    builder.append_option(if let Value::Time(v) = value { Some(v) } else { None });
+                    builder.append_option(if let Value::Time(v) = value {
+                        Some(v)
+                    } else {
+                        None
+                    });
                 }
             }
         }

@@ -113,7 +113,12 @@ impl Committer {
                 found.take_over(owner)
             }
         };
-        let mut committer = Self { checkpoints, store, partition, current: current.clone() };
+        let mut committer = Self {
+            checkpoints,
+            store,
+            partition,
+            current: current.clone(),
+        };
         committer.swap(old, current).await?;
         Ok(committer)
     }
@@ -135,7 +140,10 @@ impl Committer {
             let store = self.store.clone();
             async move { store.put(&object).await }
         });
-        stream::iter(puts).buffer_unordered(PUTS_IN_FLIGHT).try_collect::<()>().await?;
+        stream::iter(puts)
+            .buffer_unordered(PUTS_IN_FLIGHT)
+            .try_collect::<()>()
+            .await?;
         Ok(())
     }
 
@@ -152,8 +160,10 @@ impl Committer {
         &mut self,
         next: Result<Checkpoint, TransitionError>,
     ) -> Result<(), CommitError> {
-        let next =
-            next.map_err(|source| CommitError::Transition { partition: self.partition, source })?;
+        let next = next.map_err(|source| CommitError::Transition {
+            partition: self.partition,
+            source,
+        })?;
         let old = self.current.encode();
         self.swap(Some(old), next).await
     }
@@ -191,7 +201,10 @@ impl Committer {
         let partition = self.partition;
         match found.map(Checkpoint::decode) {
             None => CommitError::Removed { partition },
-            Some(Ok(checkpoint)) => CommitError::Fenced { partition, owner: checkpoint.owner },
+            Some(Ok(checkpoint)) => CommitError::Fenced {
+                partition,
+                owner: checkpoint.owner,
+            },
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }

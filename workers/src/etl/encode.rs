@@ -78,7 +78,11 @@ impl Layout {
                     }
                     // Text that hardly repeats: a dictionary would be built and thrown away, and minimum
                     // and maximum prune nothing.
-                    _ if matches!(field.name().as_str(), "message" | "raw" | "detail" | "_extra") => {
+                    _ if matches!(
+                        field.name().as_str(),
+                        "message" | "raw" | "detail" | "_extra"
+                    ) =>
+                    {
                         builder = builder
                             .set_column_dictionary_enabled(path.clone(), false)
                             .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
@@ -91,8 +95,14 @@ impl Layout {
         };
         let parser_version = format!("{:?}/{SEMANTICS}", plan.parser.kind);
         Self {
-            table: FileLayout { properties: properties(&table), schema: Arc::new(table) },
-            dead: FileLayout { properties: properties(&dead), schema: Arc::new(dead) },
+            table: FileLayout {
+                properties: properties(&table),
+                schema: Arc::new(table),
+            },
+            dead: FileLayout {
+                properties: properties(&dead),
+                schema: Arc::new(dead),
+            },
             parser_version,
             plan,
         }
@@ -197,7 +207,12 @@ pub struct EncodedFile {
 impl FileEncoder {
     /// A file of the table.
     pub fn table(layout: &Layout) -> Result<Self, ParquetError> {
-        let columns = layout.plan.columns.iter().map(|c| ColumnBuilder::new(c.kind)).collect();
+        let columns = layout
+            .plan
+            .columns
+            .iter()
+            .map(|c| ColumnBuilder::new(c.kind))
+            .collect();
         Self::new(&layout.table, Content::Table(columns))
     }
 
@@ -263,7 +278,8 @@ impl FileEncoder {
         let mut arrays = self.content.finish();
         arrays.extend(self.metadata.finish());
         self.chunk = 0;
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), arrays)?)
+        self.writer
+            .write(&RecordBatch::try_new(self.schema.clone(), arrays)?)
     }
 
     /// How many rows were appended.
@@ -287,9 +303,14 @@ impl FileEncoder {
             self.flush_chunk()?;
         }
         let digest = hex32(self.digest);
-        self.writer.append_key_value_metadata(KeyValue::new(DIGEST_KEY.to_owned(), digest.clone()));
+        self.writer
+            .append_key_value_metadata(KeyValue::new(DIGEST_KEY.to_owned(), digest.clone()));
         let bytes = Bytes::from(self.writer.into_inner()?);
-        Ok(EncodedFile { bytes, rows: self.rows, digest })
+        Ok(EncodedFile {
+            bytes,
+            rows: self.rows,
+            digest,
+        })
     }
 }
 
@@ -297,10 +318,12 @@ impl FileEncoder {
 /// fit a checkpoint.
 pub(crate) fn hex32(hash: Sha256) -> String {
     use std::fmt::Write;
-    hash.finalize()[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        hex
-    })
+    hash.finalize()[..16]
+        .iter()
+        .fold(String::with_capacity(32), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
+            hex
+        })
 }
 
 impl Content {
@@ -311,7 +334,13 @@ impl Content {
                     column.append(record, index, lines);
                 }
             }
-            Self::Dead { raw, error, detail, parser, parser_version } => {
+            Self::Dead {
+                raw,
+                error,
+                detail,
+                parser,
+                parser_version,
+            } => {
                 for &line in lines {
                     raw.append_value(record.raw(line));
                     let reject = record.reject(line);
@@ -326,7 +355,13 @@ impl Content {
     fn finish(&mut self) -> Vec<ArrayRef> {
         match self {
             Self::Table(columns) => columns.iter_mut().map(ColumnBuilder::finish).collect(),
-            Self::Dead { raw, error, detail, parser, .. } => vec![
+            Self::Dead {
+                raw,
+                error,
+                detail,
+                parser,
+                ..
+            } => vec![
                 Arc::new(raw.finish()),
                 Arc::new(error.finish()),
                 Arc::new(detail.finish()),
@@ -366,7 +401,8 @@ impl Default for Metadata {
 impl Metadata {
     fn append(&mut self, record: &StagedRecord<'_>, lines: &[u32]) {
         let count = lines.len();
-        self.partition.append_value_n(record.partition() as i32, count);
+        self.partition
+            .append_value_n(record.partition() as i32, count);
         self.offset.append_value_n(record.offset() as i64, count);
         self.ingested_at.append_value_n(record.read_at(), count);
         for &line in lines {
@@ -382,8 +418,10 @@ impl Metadata {
         for &line in lines {
             self.producer.append_value(key.producer);
             self.file.append_value(key.path);
-            self.sequence.append_value((key.first + u64::from(line)) as i64);
-            self.file_offset.append_value((key.file_offset + record.start_of(line)) as i64);
+            self.sequence
+                .append_value((key.first + u64::from(line)) as i64);
+            self.file_offset
+                .append_value((key.file_offset + record.start_of(line)) as i64);
         }
     }
 

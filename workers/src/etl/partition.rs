@@ -62,7 +62,10 @@ impl Receiver {
         // A producer that is seen for the first time begins at 0, unless the log was already cut off in
         // front when the partition began: then its first record that is left counts as its beginning.
         let next = if self.begin > 0 { key.first } else { 0 };
-        let mut progress = Progress { generation: key.generation, next };
+        let mut progress = Progress {
+            generation: key.generation,
+            next,
+        };
         let verdict = progress.receive(key.generation, key.first, key.lines);
         self.producers.insert(key.producer.to_owned(), progress);
         verdict
@@ -75,6 +78,7 @@ pub struct Partition {
     log: Identity,
     layout: Arc<Layout>,
     receiver: Receiver,
+    limits: Limits,
     open: BatchBuilder,
     first_row: Instant,
     last_row: Instant,
@@ -89,6 +93,7 @@ impl Partition {
         number: u32,
         log: Identity,
         layout: Arc<Layout>,
+        limits: Limits,
         receiver: Receiver,
         start: Offset,
         committer: mpsc::Sender<Queued>,
@@ -99,6 +104,7 @@ impl Partition {
             log,
             open: BatchBuilder::new(layout.clone(), start),
             layout,
+            limits,
             receiver,
             first_row: now,
             last_row: now,
@@ -182,19 +188,19 @@ impl Partition {
             Verdict::Fence => {}
         }
         self.open.extend(record);
-        Ok(())
+        // The other limits are looked at once a poll: this one is exact, to a record.
+        if self.open.rows() >= self.limits.max_rows {
+            self.cut(budget)
+        } else {
+            Ok(())
+        }
     }
 
     /// Cuts the open batch when it has reached a limit.
-    pub fn cut_if_due(
-        &mut self,
-        limits: &Limits,
-        budget: &Budget,
-        now: Instant,
-    ) -> Result<(), ParquetError> {
+    pub fn cut_if_due(&mut self, budget: &Budget, now: Instant) -> Result<(), ParquetError> {
+        let limits = &self.limits;
         let due = self.open.rows() > 0
-            && (self.open.rows() >= limits.max_rows
-                || now.duration_since(self.first_row) >= limits.interval
+            && (now.duration_since(self.first_row) >= limits.interval
                 || now.duration_since(self.last_row) >= limits.idle
                 || self.open.largest_file() >= limits.max_bytes);
         if due { self.cut(budget) } else { Ok(()) }
@@ -209,7 +215,11 @@ impl Partition {
         let done = std::mem::replace(&mut self.open, next);
         let batch = done.finish(&self.log, self.number, self.receiver.producers.clone())?;
         let held = budget.hold(batch.bytes());
-        self.ready.push_back(Queued { batch, announced: false, held });
+        self.ready.push_back(Queued {
+            batch,
+            announced: false,
+            held,
+        });
         Ok(())
     }
 

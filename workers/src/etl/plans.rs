@@ -47,7 +47,9 @@ pub enum PlanError {
     #[error("spec.transform cannot be carried out")]
     Transform(#[source] ParseError),
     /// The stored plans cannot be read.
-    #[error("the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them")]
+    #[error(
+        "the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them"
+    )]
     Unreadable(#[source] serde_json::Error),
     /// The checkpoint store failed.
     #[error(transparent)]
@@ -57,12 +59,17 @@ pub enum PlanError {
 impl Plans {
     /// The plan that is used.
     pub fn current(&self) -> &Frozen {
-        self.plans.last().expect("plans are stored with at least one")
+        self.plans
+            .last()
+            .expect("plans are stored with at least one")
     }
 
     /// A plan by its hash.
     pub fn find(&self, hash: &PlanHash) -> Option<&Plan> {
-        self.plans.iter().map(|frozen| &frozen.plan).find(|plan| plan.hash() == *hash)
+        self.plans
+            .iter()
+            .map(|frozen| &frozen.plan)
+            .find(|plan| plan.hash() == *hash)
     }
 }
 
@@ -76,7 +83,10 @@ pub async fn load(
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
-    let same = plans.plans.last().is_some_and(|last| last.source == source(transform, granularity));
+    let same = plans
+        .plans
+        .last()
+        .is_some_and(|last| last.source == source(transform, granularity));
     Ok(same.then_some(plans))
 }
 
@@ -95,7 +105,10 @@ pub async fn freeze(
         let old = store.read(KEY).await?;
         let mut plans = match &old {
             Some(bytes) => serde_json::from_slice(bytes).map_err(PlanError::Unreadable)?,
-            None => Plans { v: 1, plans: Vec::new() },
+            None => Plans {
+                v: 1,
+                plans: Vec::new(),
+            },
         };
         if plans.plans.last().is_some_and(|last| last.source == source) {
             return Ok(plans);

@@ -43,14 +43,22 @@ pub(super) fn check_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), Et
         return Ok(()); // Retention took it, which says nothing about the rest.
     }
     let mut found = None;
-    read(source.as_mut(), partition, anchor.offset..anchor.offset + 1, |record| {
-        found = Some(anchor_sha(record.key, record.value));
-        Ok(())
-    })?;
+    read(
+        source.as_mut(),
+        partition,
+        anchor.offset..anchor.offset + 1,
+        |record| {
+            found = Some(anchor_sha(record.key, record.value));
+            Ok(())
+        },
+    )?;
     if found.as_ref() == Some(&anchor.sha) {
         return Ok(());
     }
-    Err(EtlError::AnchorDiffers { partition, offset: anchor.offset })
+    Err(EtlError::AnchorDiffers {
+        partition,
+        offset: anchor.offset,
+    })
 }
 
 /// Builds a pending batch again, from the log and under the plan it was announced with.
@@ -64,21 +72,32 @@ pub(super) fn rebuild(
     let mut source = log.source()?;
     let start = source.bounds(partition)?.start;
     if pending.start < start {
-        return Err(EtlError::DataLoss { partition, next: pending.start, start });
+        return Err(EtlError::DataLoss {
+            partition,
+            next: pending.start,
+            start,
+        });
     }
     let mut stager = Stager::new(&layout.plan).map_err(EtlError::Parser)?;
-    let mut receiver =
-        Receiver { producers: checkpoint.producers.clone(), begin: checkpoint.begin };
+    let mut receiver = Receiver {
+        producers: checkpoint.producers.clone(),
+        begin: checkpoint.begin,
+    };
     let mut builder = BatchBuilder::new(layout, pending.start);
-    read(source.as_mut(), partition, pending.start..pending.end, |record| {
-        let key = BlockKey::decode(record.key);
-        if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
-            let staged = stager.stage(*record, key, skip);
-            builder.append(&staged).map_err(EtlError::Encode)?;
-        }
-        builder.extend(record);
-        Ok(())
-    })?;
+    read(
+        source.as_mut(),
+        partition,
+        pending.start..pending.end,
+        |record| {
+            let key = BlockKey::decode(record.key);
+            if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
+                let staged = stager.stage(*record, key, skip);
+                builder.append(&staged).map_err(EtlError::Encode)?;
+            }
+            builder.extend(record);
+            Ok(())
+        },
+    )?;
     let encoded = builder
         .finish(&log.identity(), partition, receiver.producers)
         .map_err(EtlError::Encode)?;
@@ -114,7 +133,11 @@ fn read(
             }
         })?;
         if count == 0 && std::time::Instant::now() > deadline {
-            return Err(EtlError::LogTruncated { partition, next: range.end, end: next });
+            return Err(EtlError::LogTruncated {
+                partition,
+                next: range.end,
+                end: next,
+            });
         }
     }
     result

@@ -57,7 +57,9 @@ pub(super) fn take(
             .block_on(checkpoints.read(&partition_key(partition)))
             .map_err(super::CommitError::from)?;
         // What cannot be read here is reported at the take-over, with all it takes to mend it.
-        let next = stored.and_then(|bytes| Checkpoint::decode(&bytes).ok()).map_or(0, |c| c.next);
+        let next = stored
+            .and_then(|bytes| Checkpoint::decode(&bytes).ok())
+            .map_or(0, |c| c.next);
         let end = source.bounds(partition)?.end;
         source.assign(partition, next.clamp(start, end))?;
     }

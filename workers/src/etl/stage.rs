@@ -31,11 +31,17 @@ impl Folder {
             Granularity::Hour => MICROS_PER_HOUR,
             Granularity::Day => MICROS_PER_DAY,
         };
-        Self { dead: false, bucket: time.div_euclid(width) }
+        Self {
+            dead: false,
+            bucket: time.div_euclid(width),
+        }
     }
 
     fn of_dead(read_at: i64) -> Self {
-        Self { dead: true, bucket: read_at.div_euclid(MICROS_PER_DAY) }
+        Self {
+            dead: true,
+            bucket: read_at.div_euclid(MICROS_PER_DAY),
+        }
     }
 
     /// The folder's path below the sink's prefix, without slashes at its ends.
@@ -46,8 +52,10 @@ impl Folder {
         } else {
             (self.bucket, None)
         };
-        let date = jiff::Timestamp::from_second(days * 86_400)
-            .map_or_else(|_| format!("day{days}"), |day| day.strftime("%Y-%m-%d").to_string());
+        let date = jiff::Timestamp::from_second(days * 86_400).map_or_else(
+            |_| format!("day{days}"),
+            |day| day.strftime("%Y-%m-%d").to_string(),
+        );
         match (self.dead, hour) {
             (true, _) => format!("{}dt={date}", layout.plan.dead_letter_prefix),
             (false, Some(hour)) => format!("dt={date}/hour={hour:02}"),
@@ -115,7 +123,8 @@ impl Stager {
     ) -> StagedRecord<'a> {
         self.split(record.value);
         self.rejects.clear();
-        self.spare.extend(self.groups.drain(..).map(|group| group.lines));
+        self.spare
+            .extend(self.groups.drain(..).map(|group| group.lines));
         let text = std::str::from_utf8(record.value).ok();
         let chunk = key.is_some_and(|key| key.chunk != Chunk::Whole);
         let mut next = skip;
@@ -150,11 +159,17 @@ impl Stager {
         self.lines.clear();
         let mut start = 0;
         for newline in memchr::memchr_iter(b'\n', value) {
-            self.lines.push(Span { start, end: newline as u32 });
+            self.lines.push(Span {
+                start,
+                end: newline as u32,
+            });
             start = newline as u32 + 1;
         }
         if (start as usize) < value.len() {
-            self.lines.push(Span { start, end: value.len() as u32 });
+            self.lines.push(Span {
+                start,
+                end: value.len() as u32,
+            });
         }
         if self.rows.len() < self.lines.len() {
             self.rows.resize_with(self.lines.len(), Row::default);
@@ -172,16 +187,21 @@ impl Stager {
         let outcome = match line {
             _ if chunk => Err(Reject {
                 reason: RejectReason::LineTooLong,
-                detail: format!("a piece of {} bytes of a line that is over the limit", end - start),
+                detail: format!(
+                    "a piece of {} bytes of a line that is over the limit",
+                    end - start
+                ),
             }),
             None => Err(invalid_utf8(&record.value[start..end])),
-            Some(line) => {
-                self.parser.parse(line, record.timestamp, &mut self.rows[index as usize])
-            }
+            Some(line) => self
+                .parser
+                .parse(line, record.timestamp, &mut self.rows[index as usize]),
         };
         match outcome {
             Ok(()) => {
-                let time = self.rows[index as usize].event_time.unwrap_or(record.timestamp);
+                let time = self.rows[index as usize]
+                    .event_time
+                    .unwrap_or(record.timestamp);
                 self.file(record, Folder::of_table(self.granularity, time), index);
             }
             Err(reject) => self.reject(record, index, reject),
@@ -191,13 +211,28 @@ impl Stager {
     /// Puts a line into its folder's group. A record alone must fit one batch: lines beyond its 63rd folder
     /// of the table go to the quarantine, which is the 64th.
     fn file(&mut self, record: &Record<'_>, folder: Folder, index: u32) {
-        if let Some(group) = self.groups.iter_mut().rev().find(|group| group.folder == folder) {
+        if let Some(group) = self
+            .groups
+            .iter_mut()
+            .rev()
+            .find(|group| group.folder == folder)
+        {
             group.lines.push(index);
             return;
         }
         if !folder.dead && self.groups.iter().filter(|g| !g.folder.dead).count() >= MAX_FILES - 1 {
-            let detail = format!("one record holds lines of more than {} folders", MAX_FILES - 1);
-            self.reject(record, index, Reject { reason: RejectReason::TooManyFolders, detail });
+            let detail = format!(
+                "one record holds lines of more than {} folders",
+                MAX_FILES - 1
+            );
+            self.reject(
+                record,
+                index,
+                Reject {
+                    reason: RejectReason::TooManyFolders,
+                    detail,
+                },
+            );
             return;
         }
         let mut lines = self.spare.pop().unwrap_or_default();
@@ -217,19 +252,34 @@ impl Stager {
             self.parser = parser;
         }
         let detail = "the parser failed on this line; please report it".to_owned();
-        self.reject(record, index, Reject { reason: RejectReason::ParserPanicked, detail });
+        self.reject(
+            record,
+            index,
+            Reject {
+                reason: RejectReason::ParserPanicked,
+                detail,
+            },
+        );
     }
 }
 
 fn invalid_utf8(line: &[u8]) -> Reject {
-    let at = std::str::from_utf8(line).err().map_or(0, |error| error.valid_up_to());
+    let at = std::str::from_utf8(line)
+        .err()
+        .map_or(0, |error| error.valid_up_to());
     let detail = match line {
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
             "it begins with a UTF-16 byte order mark; write the file as UTF-8".to_owned()
         }
-        _ => format!("byte {at} is not UTF-8: 0x{:02X}", line.get(at).copied().unwrap_or_default()),
+        _ => format!(
+            "byte {at} is not UTF-8: 0x{:02X}",
+            line.get(at).copied().unwrap_or_default()
+        ),
     };
-    Reject { reason: RejectReason::InvalidUtf8, detail }
+    Reject {
+        reason: RejectReason::InvalidUtf8,
+        detail,
+    }
 }
 
 impl<'a> StagedRecord<'a> {

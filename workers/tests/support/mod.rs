@@ -18,6 +18,7 @@ use logpipe_api::pipeline::{Granularity, Parquet, Transform};
 use logpipe_workers::checkpoint::memory::MemoryStore;
 use logpipe_workers::checkpoint::{Checkpoint, CheckpointStore, StoreError, Swap, partition_key};
 use logpipe_workers::counters::Counters;
+use logpipe_workers::etl::commit::Committer;
 use logpipe_workers::etl::partition::Limits;
 use logpipe_workers::etl::{self, Control, EtlError, EtlOptions};
 use logpipe_workers::log::key::{BlockKey, Chunk};
@@ -49,7 +50,10 @@ impl Fuse {
     }
 
     pub fn at(writes: i64, applied: bool) -> Self {
-        Self { left: Arc::new(AtomicI64::new(writes)), applied }
+        Self {
+            left: Arc::new(AtomicI64::new(writes)),
+            applied,
+        }
     }
 
     /// Whether the write has its effect, and whether its answer arrives.
@@ -114,7 +118,11 @@ impl World {
     }
 
     pub fn raw(&self, partition: u32, key: Vec<u8>, value: Vec<u8>) {
-        let record = NewRecord { timestamp: READ_AT, key: key.into(), value: value.into() };
+        let record = NewRecord {
+            timestamp: READ_AT,
+            key: key.into(),
+            value: value.into(),
+        };
         self.log.append(partition, record);
     }
 
@@ -123,12 +131,19 @@ impl World {
         let control = Arc::new(Control::new(self.log.identity().partitions));
         control.drain();
         let counters = Arc::new(Counters::default());
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let runtime = runtime.unwrap();
-        let checkpoints: Arc<dyn CheckpointStore> =
-            Arc::new(Mortal { inner: self.checkpoints.clone(), fuse: fuse.clone() });
-        let bucket = Mortal { inner: self.bucket.clone(), fuse: fuse.clone() };
+        let checkpoints: Arc<dyn CheckpointStore> = Arc::new(Mortal {
+            inner: self.checkpoints.clone(),
+            fuse: fuse.clone(),
+        });
+        let bucket = Mortal {
+            inner: self.bucket.clone(),
+            fuse: fuse.clone(),
+        };
         let store = Store::new(Arc::new(bucket), "memory".to_owned(), "logs/");
         etl::run(
             &self.options,
@@ -143,9 +158,20 @@ impl World {
         Ok(counters)
     }
 
+    /// A worker that takes partition 0 over and does nothing by itself.
+    pub async fn take_over(&self, owner: &str) -> Committer {
+        let store = Store::new(self.bucket.clone(), "memory".to_owned(), "logs/");
+        let checkpoints = Arc::new(self.checkpoints.clone());
+        let committer =
+            Committer::take_over(checkpoints, store, &self.log.identity(), 0, 0, owner).await;
+        committer.unwrap()
+    }
+
     pub fn checkpoint(&self, partition: u32) -> Option<Checkpoint> {
         let value = futures::executor::block_on(self.checkpoints.read(&partition_key(partition)));
-        value.unwrap().map(|bytes| Checkpoint::decode(&bytes).unwrap())
+        value
+            .unwrap()
+            .map(|bytes| Checkpoint::decode(&bytes).unwrap())
     }
 
     /// Every object's path and content.
@@ -154,7 +180,14 @@ impl World {
             let metas: Vec<ObjectMeta> = self.bucket.list(None).try_collect().await.unwrap();
             let mut objects = BTreeMap::new();
             for meta in metas {
-                let bytes = self.bucket.get(&meta.location).await.unwrap().bytes().await.unwrap();
+                let bytes = self
+                    .bucket
+                    .get(&meta.location)
+                    .await
+                    .unwrap()
+                    .bytes()
+                    .await
+                    .unwrap();
                 objects.insert(meta.location.to_string(), bytes);
             }
             objects
@@ -163,7 +196,11 @@ impl World {
 
     /// Text, partition, offset and line of every row of the table and of the quarantine, sorted by text.
     pub fn rows(&self) -> Vec<(String, i32, i64, i32)> {
-        let mut rows: Vec<_> = self.objects().values().flat_map(|bytes| rows_of(bytes)).collect();
+        let mut rows: Vec<_> = self
+            .objects()
+            .values()
+            .flat_map(|bytes| rows_of(bytes))
+            .collect();
         rows.sort();
         rows
     }
@@ -176,17 +213,28 @@ impl World {
 
 /// `2026-01-31 HH:00:00,000 INFO line N`
 pub fn lines(range: Range<u64>, hour: impl Fn(u64) -> u64) -> Vec<String> {
-    range.map(|n| format!("2026-01-31 {:02}:00:00,000 INFO line {n:05}", hour(n))).collect()
+    range
+        .map(|n| format!("2026-01-31 {:02}:00:00,000 INFO line {n:05}", hour(n)))
+        .collect()
 }
 
 pub fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
+        .unwrap()
+        .build()
+        .unwrap();
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.unwrap();
         let column = |name: &str| batch.column_by_name(name);
-        let partition = column("_partition").unwrap().as_primitive::<Int32Type>().clone();
-        let offset = column("_offset").unwrap().as_primitive::<Int64Type>().clone();
+        let partition = column("_partition")
+            .unwrap()
+            .as_primitive::<Int32Type>()
+            .clone();
+        let offset = column("_offset")
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .clone();
         let line = column("_line").unwrap().as_primitive::<Int32Type>().clone();
         for row in 0..batch.num_rows() {
             let text = match (column("message"), column("raw")) {
@@ -196,7 +244,12 @@ pub fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
                 }
             };
             assert!(!partition.is_null(row));
-            rows.push((text, partition.value(row), offset.value(row), line.value(row)));
+            rows.push((
+                text,
+                partition.value(row),
+                offset.value(row),
+                line.value(row),
+            ));
         }
     }
     rows
@@ -225,7 +278,10 @@ fn dead() -> StoreError {
 }
 
 fn dead_object() -> object_store::Error {
-    object_store::Error::Generic { store: "memory", source: "the worker is dead".into() }
+    object_store::Error::Generic {
+        store: "memory",
+        source: "the worker is dead".into(),
+    }
 }
 
 #[async_trait]
@@ -244,7 +300,11 @@ impl CheckpointStore for Mortal<MemoryStore> {
         new: &[u8],
     ) -> Result<Swap, StoreError> {
         let (applied, answered) = self.fuse.burn();
-        let result = if applied { self.inner.swap(key, expected, new).await } else { Err(dead()) };
+        let result = if applied {
+            self.inner.swap(key, expected, new).await
+        } else {
+            Err(dead())
+        };
         if answered { result } else { Err(dead()) }
     }
 }
