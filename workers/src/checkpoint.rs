@@ -159,6 +159,7 @@ impl Checkpoint {
     }
 
     /// `owner` takes over. A pending batch stays as it is: the new owner finishes exactly that.
+    #[must_use]
     pub fn take_over(&self, owner: &str) -> Self {
         let mut taken = self.written();
         taken.epoch += 1;

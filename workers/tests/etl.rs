@@ -36,6 +36,13 @@ fn expected() -> Vec<String> {
         .collect()
 }
 
+fn commit_error(error: &EtlError) -> Option<&CommitError> {
+    match error {
+        EtlError::Commit(error) => Some(error),
+        _ => None,
+    }
+}
+
 #[test]
 fn each_line_becomes_one_row_in_the_folder_of_its_hour() {
     let world = busy_world();
@@ -273,7 +280,7 @@ fn a_log_that_was_made_anew_is_refused() {
     other.checkpoints = world.checkpoints.clone();
     let error = other.run(&Fuse::never()).err().unwrap();
     assert!(
-        matches!(error, EtlError::Commit(CommitError::OtherLog { .. })),
+        matches!(commit_error(&error), Some(CommitError::OtherLog { .. })),
         "{error}"
     );
 }
@@ -368,8 +375,8 @@ fn a_checkpoint_of_a_newer_release_is_refused() {
     let error = world.run(&Fuse::never()).err().unwrap();
     assert!(
         matches!(
-            &error,
-            EtlError::Commit(CommitError::Unreadable { partition: 0, .. })
+            commit_error(&error),
+            Some(CommitError::Unreadable { partition: 0, .. })
         ),
         "{error}"
     );

@@ -184,13 +184,15 @@ pub struct FileEncoder {
 
 enum Content {
     Table(Vec<ColumnBuilder>),
-    Dead {
-        raw: BinaryBuilder,
-        error: StringBuilder,
-        detail: StringBuilder,
-        parser: StringBuilder,
-        parser_version: String,
-    },
+    Dead(Box<DeadColumns>),
+}
+
+struct DeadColumns {
+    raw: BinaryBuilder,
+    error: StringBuilder,
+    detail: StringBuilder,
+    parser: StringBuilder,
+    parser_version: String,
 }
 
 /// A finished file.
@@ -218,14 +220,14 @@ impl FileEncoder {
 
     /// A file of the quarantine.
     pub fn dead(layout: &Layout) -> Result<Self, ParquetError> {
-        let content = Content::Dead {
+        let columns = DeadColumns {
             raw: BinaryBuilder::new(),
             error: StringBuilder::new(),
             detail: StringBuilder::new(),
             parser: StringBuilder::new(),
             parser_version: layout.parser_version.clone(),
         };
-        Self::new(&layout.dead, content)
+        Self::new(&layout.dead, Content::Dead(Box::new(columns)))
     }
 
     fn new(layout: &FileLayout, content: Content) -> Result<Self, ParquetError> {
@@ -334,19 +336,13 @@ impl Content {
                     column.append(record, index, lines);
                 }
             }
-            Self::Dead {
-                raw,
-                error,
-                detail,
-                parser,
-                parser_version,
-            } => {
+            Self::Dead(columns) => {
                 for &line in lines {
-                    raw.append_value(record.raw(line));
                     let reject = record.reject(line);
-                    error.append_value(reject.reason.as_str());
-                    detail.append_value(&reject.detail);
-                    parser.append_value(&*parser_version);
+                    columns.raw.append_value(record.raw(line));
+                    columns.error.append_value(reject.reason.as_str());
+                    columns.detail.append_value(&reject.detail);
+                    columns.parser.append_value(&columns.parser_version);
                 }
             }
         }
@@ -355,17 +351,11 @@ impl Content {
     fn finish(&mut self) -> Vec<ArrayRef> {
         match self {
             Self::Table(columns) => columns.iter_mut().map(ColumnBuilder::finish).collect(),
-            Self::Dead {
-                raw,
-                error,
-                detail,
-                parser,
-                ..
-            } => vec![
-                Arc::new(raw.finish()),
-                Arc::new(error.finish()),
-                Arc::new(detail.finish()),
-                Arc::new(parser.finish()),
+            Self::Dead(columns) => vec![
+                Arc::new(columns.raw.finish()),
+                Arc::new(columns.error.finish()),
+                Arc::new(columns.detail.finish()),
+                Arc::new(columns.parser.finish()),
             ],
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::commit::CommitError;
 use super::{Control, EtlError};
 use crate::checkpoint::{Checkpoint, CheckpointStore, partition_key};
 use crate::log::Log;
@@ -55,7 +56,7 @@ pub(super) fn take(
         let start = source.bounds(partition)?.start;
         let stored = runtime
             .block_on(checkpoints.read(&partition_key(partition)))
-            .map_err(super::CommitError::from)?;
+            .map_err(CommitError::from)?;
         // What cannot be read here is reported at the take-over, with all it takes to mend it.
         let next = stored
             .and_then(|bytes| Checkpoint::decode(&bytes).ok())

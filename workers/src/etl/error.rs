@@ -1,0 +1,102 @@
+//! Why the ETL stops.
+
+use parquet::errors::ParquetError;
+
+use super::commit::CommitError;
+use super::parse::ParseError;
+use super::plans::PlanError;
+use crate::log::{LogError, Offset};
+
+/// Why the ETL stopped. Nothing is lost or doubled by any of these: the checkpoint stands where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum EtlError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The protocol could not go on.
+    #[error(transparent)]
+    Commit(#[from] Box<CommitError>),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plan's parser cannot be compiled.
+    #[error("the plan's parser cannot be used")]
+    Parser(#[source] ParseError),
+    /// Parquet could not be encoded.
+    #[error("failed to encode parquet")]
+    Encode(#[source] ParquetError),
+    /// The log ends before the checkpoint.
+    #[error(
+        "partition {partition}: the log ends at offset {end}, before the checkpoint's {next}. The log was \
+         truncated or replaced by an older copy: bring the newer log back, or remove the checkpoints to \
+         begin again in a new place"
+    )]
+    LogTruncated {
+        /// The partition.
+        partition: u32,
+        /// The checkpoint's next offset.
+        next: Offset,
+        /// The log's end.
+        end: Offset,
+    },
+    /// The log begins behind the checkpoint.
+    #[error(
+        "partition {partition}: data loss: the log begins at offset {start}, and offsets [{next}, {start}) \
+         were never committed. Retention removed them too early; they cannot be read any more"
+    )]
+    DataLoss {
+        /// The partition.
+        partition: u32,
+        /// The checkpoint's next offset.
+        next: Offset,
+        /// The log's start.
+        start: Offset,
+    },
+    /// The last committed record is another one.
+    #[error(
+        "partition {partition}: the record at offset {offset} is not the one that was committed. The log was \
+         made anew or written over: remove the checkpoints to begin again in a new place"
+    )]
+    AnchorDiffers {
+        /// The partition.
+        partition: u32,
+        /// The anchor's offset.
+        offset: Offset,
+    },
+    /// A pending batch does not come out as announced.
+    #[error(
+        "partition {partition}: the pending batch [{start}, {end}) does not come out as it was announced: \
+         {what}. Run the release that announced it once more, so that it can finish"
+    )]
+    PendingDiffers {
+        /// The partition.
+        partition: u32,
+        /// The first offset.
+        start: Offset,
+        /// One after the last.
+        end: Offset,
+        /// What differs.
+        what: String,
+    },
+    /// The plan of a pending batch is not known.
+    #[error(
+        "partition {partition}: the pending batch [{start}, {end}) was announced under plan {plan}, which is \
+         not stored any more. Restore the checkpoint `plan` from its previous copy"
+    )]
+    PlanMissing {
+        /// The partition.
+        partition: u32,
+        /// The first offset.
+        start: Offset,
+        /// One after the last.
+        end: Offset,
+        /// The plan's hash.
+        plan: String,
+    },
+}
+
+impl From<CommitError> for EtlError {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(Box::new(error))
+    }
+}
