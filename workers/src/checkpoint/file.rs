@@ -46,13 +46,11 @@ enum Unusable {
         "{file} has format version {found}, and this release reads version {VERSION}: run the newer release"
     )]
     Newer { file: String, found: u32 },
-    #[error(
-        "{file} is damaged, {what}: restore it from a backup of this moment, or, only if its table is new and empty, remove it. {previous} holds the value before; to go back to it, rename it to {file}, and know that a batch committed since then is checked and written again"
-    )]
+    #[error("{file} is damaged, {what}, and nothing was read from it; {remedy}")]
     Damaged {
         file: String,
         what: &'static str,
-        previous: String,
+        remedy: String,
     },
     #[error("a key is made of lower-case letters, digits and dashes")]
     Key,
@@ -111,8 +109,7 @@ impl FileStore {
 #[async_trait]
 impl CheckpointStore for FileStore {
     async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.run(key, "read it", |folder, key| folder.read(key))
-            .await
+        self.run(key, "read it", Folder::read).await
     }
 
     async fn swap(
@@ -151,19 +148,29 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        let file = path.display().to_string();
         match decode(&bytes) {
             Ok(value) => Ok(Some(value.to_vec())),
-            Err(Fault::Newer(found)) => {
-                let file = path.display().to_string();
-                Err(Unusable::Newer { file, found }.into())
+            Err(Fault::Newer(found)) => Err(Unusable::Newer { file, found }.into()),
+            Err(Fault::Damaged(what)) => {
+                let remedy = self.remedy(key, &file);
+                Err(Unusable::Damaged { file, what, remedy }.into())
             }
-            Err(Fault::Damaged(what)) => Err(Unusable::Damaged {
-                file: path.display().to_string(),
-                what,
-                previous: self.path(key, ".previous").display().to_string(),
-            }
-            .into()),
         }
+    }
+
+    /// What a person can do about a damaged file. Going back is never done without one: whatever was
+    /// written since then would be written again.
+    fn remedy(&self, key: &str, file: &str) -> String {
+        let previous = self.path(key, ".previous");
+        if !previous.exists() {
+            return "there is no copy of an earlier value: start with a new table and a new folder"
+                .to_owned();
+        }
+        let previous = previous.display();
+        format!(
+            "{previous} holds the value of one step before; to go back to it, move the files away that were written to the table since then, or their lines come twice, and rename it to {file}"
+        )
     }
 
     fn swap(&self, key: &str, expected: Option<&[u8]>, new: &[u8]) -> Result<Swap, Cause> {

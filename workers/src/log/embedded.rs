@@ -6,8 +6,17 @@
 //! keeps what it has confirmed. Any failure to write closes the log: a record that was not acknowledged
 //! may or may not be there, as with any log.
 //!
-//! Decisions, with what was measured:
-//! DECISIONS
+//! What was decided, and measured with `benches/log.rs` on a busy machine with two cores and a disk that
+//! writes 230 MB/s:
+//! * **LZ4 for each value, on the threads of the sinks.** 1.12 GB of lines take 0.31 GB on the disk instead
+//!   of 1.23 GB. They are written at 400-800 MB/s instead of 110-380, and read at 1.4 GB/s instead of 1.7:
+//!   the disk is the bottleneck, and it also has the files that are followed and the Parquet to carry.
+//! * **Quick repair**: each commit saves which pages are free and syncs twice. Files of 0.3 to 2.5 GB then
+//!   open in 0.04-0.34 s after a crash, whatever their size, instead of 0.6-1.6 s that grow with it, and
+//!   that with the whole file in the page cache: without it, opening reads the whole file. The second sync costs one commit that is waited for 1-3 ms; with
+//!   commits in groups no difference in speed was found beyond the noise.
+//! * **One thread writes**, because redb has one write transaction at a time. While it waits for the disk,
+//!   the sinks fill the next group.
 
 use std::error::Error;
 use std::fmt;
@@ -36,8 +45,8 @@ mod source;
 mod tests;
 mod writer;
 
-/// A topic on the local disk. Clones share it; when the last clone, source and sink is gone, what was
-/// queued is written and the file is closed.
+/// A topic on the local disk. Clones share it; when the last clone, source and sink is dropped, what was
+/// queued is written and the file is closed, and that drop waits for the disk.
 #[derive(Clone)]
 pub struct EmbeddedLog {
     handle: Arc<Handle>,
@@ -56,7 +65,7 @@ impl EmbeddedLog {
     /// it gets more partitions if it has fewer than `partitions`, and is refused if it has more. One
     /// process can have it open, once.
     pub fn open(dir: &Path, topic: &str, partitions: u32) -> Result<Self, LogError> {
-        Self::open_on(dir, topic, partitions, &|file| FileBackend::new(file))
+        Self::open_on(dir, topic, partitions, &FileBackend::new)
     }
 
     fn open_on<B: StorageBackend>(

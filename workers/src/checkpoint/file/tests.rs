@@ -99,6 +99,10 @@ async fn a_damaged_file_is_an_error_that_says_what_to_do() {
     let text = explain(&store).await;
     assert!(text.contains("p00000.checkpoint is damaged"), "{text}");
     assert!(text.contains("p00000.checkpoint.previous"), "{text}");
+    assert!(
+        text.contains("holds the value of one step before"),
+        "{text}"
+    );
     // Nor can it be swapped, whatever one expects.
     assert!(store.swap(KEY, None, b"three").await.is_err());
     assert!(store.swap(KEY, Some(b"one"), b"three").await.is_err());
@@ -106,6 +110,19 @@ async fn a_damaged_file_is_an_error_that_says_what_to_do() {
     // What the message says works.
     fs::rename(dir.path().join("p00000.checkpoint.previous"), &path).unwrap();
     assert_eq!(store.read(KEY).await.unwrap().unwrap(), b"one");
+}
+
+#[tokio::test]
+async fn a_damaged_first_value_has_no_copy_to_go_back_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.swap(KEY, None, b"one").await.unwrap();
+    fs::write(dir.path().join("p00000.checkpoint"), "").unwrap();
+    let text = explain(&store).await;
+    assert!(
+        text.contains("there is no copy of an earlier value"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -25,8 +25,9 @@ const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 const PARTITIONS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("partitions");
 
 /// What redb may keep in memory: half for pages that a transaction has not written yet, the rest for
-/// pages that readers are about to want. A reader that keeps up finds its records here.
-const CACHE_BYTES: usize = 48 << 20;
+/// pages that readers are about to want. A reader that keeps up finds its records here. Twice as much was
+/// no faster.
+const CACHE_BYTES: usize = 24 << 20;
 
 /// How many records one transaction removes at most, so that catching up with a long log does not hold
 /// up those who write.

@@ -14,7 +14,7 @@ pub(super) fn run(file: &LogFile, queue: &Queue, mut bounds: Vec<Range<Offset>>)
     let _guard = FailOnDrop(queue);
     while let Some(mut work) = queue.take() {
         if let Err(error) = commit(file, &mut work, &mut bounds) {
-            queue.fail(&explain(error));
+            queue.fail(&explain(&error));
             return;
         }
         queue.commit(&work, &bounds);
@@ -51,9 +51,8 @@ fn commit(
     Ok(())
 }
 
-fn explain(error: redb::Error) -> String {
-    let full =
-        matches!(&error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull);
+fn explain(error: &redb::Error) -> String {
+    let full = matches!(error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull);
     let remedy = if full {
         "free some space on its disk, then start again"
     } else {
