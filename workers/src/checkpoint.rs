@@ -17,7 +17,7 @@ pub mod memory;
 /// The most files in one batch, so that a checkpoint stays below [`MAX_BYTES`].
 pub const MAX_FILES: usize = 64;
 
-/// The most bytes of one encoded checkpoint: 8 to a ConfigMap of 1 MiB, with room to spare.
+/// The most bytes of one encoded checkpoint: 8 to a `ConfigMap` of 1 MiB, with room to spare.
 pub const MAX_BYTES: usize = 16 * 1024;
 
 /// The state of one partition. Every written value is unique by `epoch` and `n`.
@@ -159,6 +159,7 @@ impl Checkpoint {
     }
 
     /// `owner` takes over. A pending batch stays as it is: the new owner finishes exactly that.
+    #[must_use]
     pub fn take_over(&self, owner: &str) -> Self {
         let mut taken = self.written();
         taken.epoch += 1;
