@@ -17,7 +17,7 @@ pub mod memory;
 /// The most files in one batch, so that a checkpoint stays below [`MAX_BYTES`].
 pub const MAX_FILES: usize = 64;
 
-/// The most bytes of one encoded checkpoint: 8 to a ConfigMap of 1 MiB, with room to spare.
+/// The most bytes of one encoded checkpoint: 8 to a `ConfigMap` of 1 MiB, with room to spare.
 pub const MAX_BYTES: usize = 16 * 1024;
 
 /// The state of one partition. Every written value is unique by `epoch` and `n`.

@@ -4,7 +4,7 @@
 //! [`ObjectName`] are the real ones.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
 
@@ -29,12 +29,16 @@ pub(crate) struct Partition {
     takeovers: u8,
     /// How often a sender stops waiting for the answer to a request, which may still come through.
     timeouts: u8,
+    /// The plans that workers start with.
+    started: &'static [u8],
     fault: Fault,
     plans: [PlanHash; 2],
     values: Interned<Checkpoint>,
-    names: Interned<String>,
+    names: Interned<ObjectName>,
+    /// The names of `(plan, folder, start, end)`, once they were made.
+    named: Cache<(u8, &'static str, u8, u8), Id>,
     /// From which checkpoints and stores a worker was seen to finish alone.
-    checked: RefCell<HashSet<(Id, Vec<(Id, Rows)>), FastHasher>>,
+    checked: Cache<(Id, Store), ()>,
 }
 
 /// A variant of the protocol.
@@ -60,11 +64,16 @@ type Id = u16;
 /// A set of records by offset: bit 0 is offset 0.
 type Rows = u8;
 
+/// The objects, in the order of their names' numbers.
+type Store = Vec<(Id, Rows)>;
+
+/// What was worked out before.
+type Cache<K, V> = RefCell<HashMap<K, V, FastHasher>>;
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     checkpoint: Id,
-    /// In the order of their names' numbers.
-    store: Vec<(Id, Rows)>,
+    store: Store,
     workers: Vec<Worker>,
     /// What was sent and not waited for.
     in_flight: Vec<Request>,
@@ -130,7 +139,7 @@ pub(crate) enum Step {
 
 /// Values by number.
 struct Interned<T> {
-    numbers: RefCell<HashMap<Rc<T>, Id>>,
+    numbers: Cache<Rc<T>, Id>,
     values: RefCell<Vec<Rc<T>>>,
 }
 
@@ -170,10 +179,12 @@ impl Partition {
             workers,
             takeovers,
             timeouts,
+            started: &[0, 1],
             fault: Fault::None,
             plans: [plan("a"), plan("b")],
             values: Interned::new(),
             names: Interned::new(),
+            named: RefCell::default(),
             checked: RefCell::default(),
         }
     }
@@ -183,12 +194,18 @@ impl Partition {
         self
     }
 
+    /// Every worker has the plan with a single folder.
+    pub(crate) fn with_one_folder(mut self) -> Self {
+        self.started = &[1];
+        self
+    }
+
     fn intends(&self) -> bool {
         !matches!(self.fault, Fault::OverwriteByStart | Fault::ExistsByStart)
     }
 
     /// The files of a range: plan 0 has a folder for even and one for odd offsets, plan 1 only one.
-    fn files(&self, plan: u8, start: u8, end: u8) -> Vec<(&'static str, Rows)> {
+    fn files(plan: u8, start: u8, end: u8) -> Vec<(&'static str, Rows)> {
         let mut files = BTreeMap::new();
         for offset in (start..end).filter(|&offset| offset != ROWLESS) {
             let dir = match (plan, offset % 2) {
@@ -202,7 +219,7 @@ impl Partition {
     }
 
     fn batch(&self, plan: u8, start: u8, end: u8) -> Batch {
-        let files = self.files(plan, start, end).into_iter();
+        let files = Self::files(plan, start, end).into_iter();
         Batch {
             start: start.into(),
             end: end.into(),
@@ -223,11 +240,14 @@ impl Partition {
         }
     }
 
-    fn name(&self, plan: u8, dir: &str, start: u8, end: u8) -> Id {
+    fn name(&self, plan: u8, dir: &'static str, start: u8, end: u8) -> Id {
         let plan8 = self.plans[usize::from(plan)].short();
         // Without an intent, nobody else knows the end.
         let end = if self.intends() { end } else { start + 1 };
-        self.names.id(name(dir, start, end, plan8))
+        let mut named = self.named.borrow_mut();
+        *named
+            .entry((plan, dir, start, end))
+            .or_insert_with(|| self.names.id(name(dir, start, end, plan8)))
     }
 
     /// Where a batch that begins at `start` can end: it must have a row.
@@ -270,7 +290,7 @@ impl Partition {
         };
         let pinned = self.plans.iter().position(|plan| *plan == batch.plan);
         let pinned = pinned.expect("the plan is stored with the checkpoint") as u8;
-        let announced = self.announced_by(&checkpoint);
+        let announced = Self::announced_by(&checkpoint);
         match self.fault {
             Fault::ReplannedEnd if announced != worker.owner => Phase::Cut { value },
             fault => Phase::Put {
@@ -287,7 +307,7 @@ impl Partition {
     }
 
     /// Who announced the pending batch: the variants write it where the protocol has the anchor's hash.
-    fn announced_by(&self, checkpoint: &Checkpoint) -> u8 {
+    fn announced_by(checkpoint: &Checkpoint) -> u8 {
         let batch = checkpoint.pending.as_ref();
         batch
             .and_then(|batch| batch.anchor.sha.parse().ok())
@@ -338,12 +358,12 @@ impl Partition {
             return None;
         };
         let start = self.values.get(value).next as u8;
-        let (dir, rows) = *self.files(plan, start, end).get(usize::from(file))?;
+        let (dir, rows) = *Self::files(plan, start, end).get(usize::from(file))?;
         Some((self.name(plan, dir, start, end), rows))
     }
 
     /// What the store does with a put; whether the name held other rows.
-    fn put(&self, store: &mut Vec<(Id, Rows)>, name: Id, rows: Rows) -> bool {
+    fn put(&self, store: &mut Store, name: Id, rows: Rows) -> bool {
         match store.binary_search_by_key(&name, |&(name, _)| name) {
             Err(at) => store.insert(at, (name, rows)),
             Ok(at) if self.fault == Fault::OverwriteByStart => store[at].1 = rows,
@@ -481,11 +501,11 @@ impl Partition {
     fn compact(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
         let next = self.values.get(state.checkpoint).next;
         for (at, &(id, rows)) in state.store.iter().enumerate() {
-            let name_of = ObjectName::parse(&self.names.get(id)).expect("it is a name of ours");
-            if name_of.end > next || name_of.dir == "merged" {
+            let small = self.names.get(id);
+            if small.end > next || small.dir == "merged" {
                 continue;
             }
-            let merged = name("merged", name_of.start as u8, name_of.end as u8, "00000000");
+            let merged = name("merged", small.start as u8, small.end as u8, "00000000");
             let mut after = state.clone();
             after.store.remove(at);
             self.put(&mut after.store, self.names.id(merged), rows);
@@ -497,13 +517,12 @@ impl Partition {
     fn check_readers(&self, state: &State) -> Result<(), String> {
         let next = self.values.get(state.checkpoint).next as u8;
         let mut found = [0; 8];
-        let mut ranges = HashSet::new();
+        let mut ranges = Vec::new();
         for &(id, rows) in &state.store {
-            let name = self.names.get(id);
-            let range = ObjectName::parse(&name)
-                .ok_or_else(|| format!("{name} is no name of ours"))?
-                .range();
-            ranges.insert(range);
+            let range = self.names.get(id).range();
+            if !ranges.contains(&range) {
+                ranges.push(range);
+            }
             for (offset, count) in found.iter_mut().enumerate() {
                 *count += rows >> offset & 1;
             }
@@ -529,13 +548,25 @@ impl Partition {
     fn check_alone(&self, state: &State, plan: u8) -> Result<(), String> {
         let (_, mut alone) = self.begin(state, plan, None);
         alone.workers = alone.workers.split_off(alone.workers.len() - 1);
-        while alone.workers.iter().any(|worker| {
-            !matches!(worker.phase, Phase::Cut { value }
-            if self.ends(self.values.get(value).next as u8).next().is_none())
-        }) {
+        let done = |phase| {
+            let Phase::Cut { value } = phase else {
+                return false;
+            };
+            self.ends(self.values.get(value).next as u8)
+                .next()
+                .is_none()
+        };
+        let mut steps = 0;
+        while !done(alone.workers[0].phase) {
             let mut last = None;
             self.worker_steps(&alone, 0, &mut |_, next| last = Some(next));
-            alone = last.ok_or("a worker that is alone cannot go on")?;
+            alone = last
+                .filter(|next| !next.workers.is_empty())
+                .ok_or("a worker that is alone stops")?;
+            steps += 1;
+            if steps > 100 {
+                return Err("a worker that is alone does not finish".to_owned());
+            }
         }
         self.check_readers(&alone)?;
         let checkpoint = self.values.get(alone.checkpoint);
@@ -547,8 +578,9 @@ impl Partition {
     }
 }
 
-fn name(dir: &str, start: u8, end: u8, plan8: &str) -> String {
-    ObjectName {
+/// The name as a reader finds it: written and parsed.
+fn name(dir: &str, start: u8, end: u8, plan8: &str) -> ObjectName {
+    let name = ObjectName {
         dir: dir.to_owned(),
         topic: "logs".to_owned(),
         topic_id8: "01234567".to_owned(),
@@ -556,8 +588,8 @@ fn name(dir: &str, start: u8, end: u8, plan8: &str) -> String {
         start: start.into(),
         end: end.into(),
         plan8: plan8.to_owned(),
-    }
-    .to_string()
+    };
+    ObjectName::parse(&name.to_string()).expect("it is a name of ours")
 }
 
 impl Model for Partition {
@@ -584,7 +616,7 @@ impl Model for Partition {
 
     fn steps(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
         if state.takeovers < self.takeovers {
-            for plan in [0, 1] {
+            for &plan in self.started {
                 if state.workers.len() < self.workers {
                     let (step, next) = self.begin(state, plan, None);
                     each(step, next);
@@ -623,10 +655,10 @@ impl Model for Partition {
         }
         // It depends on these two alone, which many states share.
         let case = (state.checkpoint, state.store.clone());
-        if !self.checked.borrow().contains(&case) {
+        if !self.checked.borrow().contains_key(&case) {
             self.check_alone(state, 0)?;
             self.check_alone(state, 1)?;
-            self.checked.borrow_mut().insert(case);
+            self.checked.borrow_mut().insert(case, ());
         }
         Ok(())
     }

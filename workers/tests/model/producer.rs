@@ -17,6 +17,9 @@ const FILES: usize = 2;
 /// Lines read of each file.
 type Places = [u8; FILES];
 
+/// Logs and places.
+type Checked = HashSet<(Vec<Record>, Option<Saved>), FastHasher>;
+
 /// What is tried, and how far.
 pub(crate) struct Lane {
     /// How many lines each file has.
@@ -33,7 +36,7 @@ pub(crate) struct Lane {
     pub(crate) losses: usize,
     pub(crate) fault: Fault,
     /// From which logs and places a producer was seen to finish alone.
-    pub(crate) checked: RefCell<HashSet<(Vec<Record>, Option<Saved>), FastHasher>>,
+    pub(crate) checked: RefCell<Checked>,
 }
 
 impl Default for Lane {
@@ -291,7 +294,7 @@ impl Lane {
         unreachable!("the fence is in the log")
     }
 
-    fn send(&self, state: &State, index: usize, file: usize, lines: u8) -> State {
+    fn send(state: &State, index: usize, file: usize, lines: u8) -> State {
         let mut state = state.clone();
         let start = &mut state.starts[index];
         start.in_flight.push(Record {
@@ -418,7 +421,7 @@ impl Lane {
         }
         for file in 0..FILES {
             while alone.starts[index].places[file] < self.files[file] {
-                alone = self.send(&alone, index, file, 1);
+                alone = Self::send(&alone, index, file, 1);
                 alone = self.land(&alone, index, false);
             }
         }
@@ -495,7 +498,7 @@ impl Model for Lane {
                         file,
                         lines,
                     };
-                    each(step, self.send(state, index, file, lines));
+                    each(step, Self::send(state, index, file, lines));
                 }
             }
             if !self.may_save(state, index) {
