@@ -112,23 +112,21 @@ impl Check<'_> {
             .flatten()
             .filter_map(Json::as_str)
         {
-            if node.get(name).is_none() {
+            if node.get(name).is_none() && !self.is_misspelt(name, node) {
                 self.missing_field(name, node);
             }
         }
     }
 
     fn unknown_field(&mut self, entry: &Entry, path: &str, node: &Node) {
-        let known = self.schema["properties"]
-            .as_object()
-            .into_iter()
-            .flat_map(|p| p.keys());
-        let absent = known
-            .map(String::as_str)
+        let absent = self
+            .known_fields()
             .filter(|name| node.entry(name).is_none());
         let mut absent: Vec<&str> = absent.collect();
-        let meant = nearest(&entry.key, absent.iter().copied());
-        let help = match meant {
+        let help = match nearest(&entry.key, self.known_fields()) {
+            Some(meant) if node.entry(meant).is_some() => {
+                Some(format!("there is `{meant}` already: remove one of them"))
+            }
             Some(meant) => Some(format!("did you mean `{meant}`?")),
             None if absent.is_empty() => None,
             None => {
@@ -141,17 +139,34 @@ impl Check<'_> {
         } else {
             self.path
         };
-        let fault = Fault::error(
-            Kind::UnknownField,
-            path,
-            &entry.key_span,
-            "there is no such field",
-        );
+        let message = "there is no such field";
+        let fault = Fault::error(Kind::UnknownField, path, &entry.key_span, message);
         self.report(
             fault
                 .label(format!("not a field of {place}"))
                 .maybe_help(help),
         );
+    }
+
+    fn known_fields(&self) -> impl Iterator<Item = &str> {
+        let properties = self.schema["properties"].as_object();
+        properties
+            .into_iter()
+            .flat_map(|p| p.keys())
+            .map(String::as_str)
+    }
+
+    /// Whether a field that does not exist is most likely this one, misspelt.
+    fn is_misspelt(&self, name: &str, node: &Node) -> bool {
+        let Value::Map(entries) = &node.value else {
+            return false;
+        };
+        let unknown = entries
+            .iter()
+            .filter(|e| self.known_fields().all(|known| known != e.key));
+        unknown
+            .into_iter()
+            .any(|e| nearest(&e.key, self.known_fields()) == Some(name))
     }
 
     fn missing_field(&mut self, name: &str, node: &Node) {
