@@ -79,7 +79,7 @@ impl Loaded {
 
 /// A manifest that is refused, with every reason.
 #[derive(Debug)]
-pub(crate) struct Faults(Checked);
+pub(crate) struct Faults(Box<Checked>);
 
 impl Faults {
     /// The faults as text for a person, with the lines they are in.
@@ -108,7 +108,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Faults> {
         checked.faults.push(no_pipeline(&checked));
     }
     if !checked.is_valid() {
-        return Err(Faults(checked));
+        return Err(Faults(Box::new(checked)));
     }
     Ok(Loaded {
         pipelines: std::mem::take(&mut checked.pipelines),

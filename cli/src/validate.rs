@@ -31,7 +31,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let checked: Vec<Checked> = sources::expand(&args.filename)
+    let Args { filename, output } = args;
+    let checked: Vec<Checked> = sources::expand(filename)
         .into_iter()
         .map(|source| match source {
             sources::Source::File(path) => manifest::read(&path),
@@ -39,7 +40,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
         .collect();
     let mut stdout = std::io::stdout().lock();
-    let text = match args.output {
+    let text = match output {
         Format::Text => report::text(&checked, Paint::for_stream(&stdout)),
         Format::Json => report::json(&checked)?,
     };

@@ -112,7 +112,7 @@ fn a_manifest_comes_from_standard_input() {
     child.stdin.take().unwrap().write_all(&manifest).unwrap();
     let output = child.wait_with_output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("\n  --> <stdin>:11:"), "{printed}");
+    assert!(printed.contains("\n  --> <stdin>:12:18"), "{printed}");
     assert!(
         printed.ends_with("✓ <stdin>: shop\n1 pipeline valid\n"),
         "{printed}"
@@ -140,10 +140,7 @@ fn many_files_are_checked_in_one_go() {
         printed.contains("✓ others.yaml: shop (skipped: Secret s3-credentials)"),
         "{printed}"
     );
-    assert!(
-        printed.ends_with("2 errors; 1 of 2 pipelines valid\n"),
-        "{printed}"
-    );
+    assert!(printed.ends_with("2 errors in 2 of 3 files\n"), "{printed}");
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -113,6 +113,10 @@ pub(super) fn nearest<'a>(
     written: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // Nobody means a field by a text this long; comparing costs its length times the candidate's.
+    if written.len() > 64 {
+        return None;
+    }
     let written = written.to_lowercase();
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&written, &candidate.to_lowercase());

@@ -71,9 +71,10 @@ fn render_fault(out: &mut String, checked: &Checked, fault: &Fault, paint: Paint
         Severity::Error => paint.red("error"),
         Severity::Warning => paint.yellow("warning"),
     };
-    let message = match fault.path.is_empty() {
-        true => fault.message.clone(),
-        false => format!("{}: {}", fault.path, fault.message),
+    let message = if fault.path.is_empty() {
+        fault.message.clone()
+    } else {
+        format!("{}: {}", fault.path, fault.message)
     };
     line(
         out,

@@ -33,14 +33,14 @@ pub(super) fn walk(schema: &Json, node: &Node, path: &str, at: &Span, faults: &m
     }
 }
 
-struct Check<'a> {
-    schema: &'a Json,
+struct Check<'a, 's> {
+    schema: &'s Json,
     path: &'a str,
     at: &'a Span,
     faults: &'a mut Vec<Fault>,
 }
 
-impl Check<'_> {
+impl<'s> Check<'_, 's> {
     fn text_of(&self, key: &str) -> &'static str {
         match self.schema[key].as_str() {
             Some("object") => "object",
@@ -86,21 +86,23 @@ impl Check<'_> {
             ("object", Value::Null) => Some("write {} to take every default".to_owned()),
             _ => None,
         };
-        let fault = self.error(
-            Kind::WrongType,
-            format!("expected {words}, found {}", found(node)),
-        );
+        let message = format!("expected {words}, found {}", found(node));
+        let fault = self.error(Kind::WrongType, message);
         self.report(fault.label(format!("expected {words}")).maybe_help(help));
     }
 
     fn map(&mut self, node: &Node, entries: &[Entry]) {
         let properties = self.schema["properties"].as_object();
         let additional = self.schema.get("additionalProperties");
+        let absent: Vec<&str> = self
+            .known_fields()
+            .filter(|name| node.entry(name).is_none())
+            .collect();
         for entry in entries {
             let path = join(self.path, &entry.key);
             let schema = properties.and_then(|p| p.get(&entry.key)).or(additional);
             match schema {
-                None => self.unknown_field(entry, &path, node),
+                None => self.unknown_field(entry, &path, &absent),
                 // The API server drops it; a required field is then missing.
                 Some(_) if entry.value.value == Value::Null => {}
                 Some(schema) => walk(schema, &entry.value, &path, &entry.key_span, self.faults),
@@ -118,21 +120,16 @@ impl Check<'_> {
         }
     }
 
-    fn unknown_field(&mut self, entry: &Entry, path: &str, node: &Node) {
-        let absent = self
-            .known_fields()
-            .filter(|name| node.entry(name).is_none());
-        let mut absent: Vec<&str> = absent.collect();
-        let help = match nearest(&entry.key, self.known_fields()) {
-            Some(meant) if node.entry(meant).is_some() => {
+    /// `absent` are the fields that could still stand here.
+    fn unknown_field(&mut self, entry: &Entry, path: &str, absent: &[&str]) {
+        let meant = nearest(&entry.key, self.known_fields());
+        let help = match meant {
+            Some(meant) if !absent.contains(&meant) => {
                 Some(format!("there is `{meant}` already: remove one of them"))
             }
             Some(meant) => Some(format!("did you mean `{meant}`?")),
             None if absent.is_empty() => None,
-            None => {
-                absent.truncate(12);
-                Some(format!("fields that can stand here: {}", absent.join(", ")))
-            }
+            None => Some(format!("fields that can stand here: {}", absent.join(", "))),
         };
         let place = if self.path.is_empty() {
             "the manifest"
@@ -141,14 +138,18 @@ impl Check<'_> {
         };
         let message = "there is no such field";
         let fault = Fault::error(Kind::UnknownField, path, &entry.key_span, message);
-        self.report(
-            fault
-                .label(format!("not a field of {place}"))
-                .maybe_help(help),
-        );
+        let fault = fault
+            .label(format!("not a field of {place}"))
+            .maybe_help(help);
+        // What stands under the misspelt name is checked as what it was meant to be.
+        let schema = meant.map(|meant| &self.schema["properties"][meant]);
+        self.report(fault);
+        if let Some(schema) = schema.filter(|_| entry.value.value != Value::Null) {
+            walk(schema, &entry.value, path, &entry.key_span, self.faults);
+        }
     }
 
-    fn known_fields(&self) -> impl Iterator<Item = &str> {
+    fn known_fields(&self) -> impl Iterator<Item = &'s str> + use<'s> {
         let properties = self.schema["properties"].as_object();
         properties
             .into_iter()

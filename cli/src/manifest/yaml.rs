@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use serde_json::Number;
 
 use super::fault::{Fault, Kind, Span};
@@ -180,7 +180,14 @@ fn syntax_fault(text: &str, error: &ScanError) -> Fault {
         let line = before.rsplit('\n').next().unwrap_or_default();
         line.contains('\t') && line.trim_start().is_empty()
     }) || text.get(at..).is_some_and(|rest| rest.starts_with('\t'));
-    let help = tab.then(|| "YAML is indented with spaces; replace the tab".to_owned());
+    let help = match error.kind() {
+        ErrorKind::UnknownAnchor => {
+            Some("an anchor is known from where it stands to the end of its own document")
+        }
+        _ if tab => Some("YAML is indented with spaces; replace the tab"),
+        _ => None,
+    };
+    let help = help.map(str::to_owned);
     Fault::error(Kind::Syntax, "", &(at..at), error.info()).maybe_help(help)
 }
 
@@ -440,9 +447,8 @@ impl Builder {
                     .push(Fault::error(Kind::Syntax, "", span, message).help("remove the tag"));
                 Some(Value::Text(text.to_owned()))
             }
-            Some(_) => Some(Value::Text(text.to_owned())),
             None if style == ScalarStyle::Plain => scalar::resolve(text),
-            None => Some(Value::Text(text.to_owned())),
+            Some(_) | None => Some(Value::Text(text.to_owned())),
         };
         resolved.unwrap_or_else(|| {
             let fault = Fault::error(
