@@ -88,12 +88,22 @@ impl<'s> Check<'_, 's> {
         };
         let message = format!("expected {words}, found {}", found(node));
         let fault = self.error(Kind::WrongType, message);
-        self.report(fault.label(format!("expected {words}")).maybe_help(help));
+        let values = self.values();
+        let label = if values.is_empty() {
+            format!("expected {words}")
+        } else {
+            format!("expected one of {}", values.join(", "))
+        };
+        self.report(fault.label(label).maybe_help(help));
     }
 
     fn map(&mut self, node: &Node, entries: &[Entry]) {
         let properties = self.schema["properties"].as_object();
         let additional = self.schema.get("additionalProperties");
+        if properties.is_none() && additional.is_none() {
+            // A schema that says nothing of the fields takes any.
+            return;
+        }
         let absent: Vec<&str> = self
             .known_fields()
             .filter(|name| node.entry(name).is_none())
@@ -188,9 +198,12 @@ impl<'s> Check<'_, 's> {
     fn list(&mut self, items: &[Node]) {
         let (least, most) = (self.bound("minItems"), self.bound("maxItems"));
         self.length(items.len(), least, most, "items");
+        let Some(schema) = self.schema.get("items") else {
+            return;
+        };
         for (index, item) in items.iter().enumerate() {
             let path = format!("{}[{index}]", self.path);
-            walk(&self.schema["items"], item, &path, &item.span, self.faults);
+            walk(schema, item, &path, &item.span, self.faults);
         }
         self.uniqueness(items);
     }
@@ -225,8 +238,8 @@ impl<'s> Check<'_, 's> {
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(values) = self.schema["enum"].as_array() {
-            let values: Vec<&str> = values.iter().filter_map(Json::as_str).collect();
+        let values = self.values();
+        if !values.is_empty() {
             if !values.contains(&text) {
                 self.unknown_value(text, &values);
             }
@@ -255,6 +268,16 @@ impl<'s> Check<'_, 's> {
                 .label(format!("must match {pattern}"))
                 .maybe_help(help),
         );
+    }
+
+    /// The values of an enum; none for anything else.
+    fn values(&self) -> Vec<&'s str> {
+        let values = self.schema["enum"].as_array();
+        values
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect()
     }
 
     fn unknown_value(&mut self, text: &str, values: &[&str]) {

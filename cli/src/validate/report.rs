@@ -27,14 +27,15 @@ pub(super) fn text(checked: &[Checked], paint: Paint) -> String {
         .filter(|fault| fault.severity == Severity::Error)
         .count();
     let invalid = checked.iter().filter(|file| !file.is_valid()).count();
-    let files = count(checked.len(), "file");
+    let files = if invalid == checked.len() {
+        count(invalid, "file")
+    } else {
+        format!("{invalid} of {}", count(checked.len(), "file"))
+    };
     let sum = match (errors, found) {
         (0, 0) => paint.red("there is no LogPipeline to check"),
         (0, _) => paint.green(&format!("{} valid", count(found, "pipeline"))),
-        _ => paint.red(&format!(
-            "{} in {invalid} of {files}",
-            count(errors, "error")
-        )),
+        _ => paint.red(&format!("{} in {files}", count(errors, "error"))),
     };
     writeln!(out, "{sum}").expect("writing to a string cannot fail");
     out
