@@ -235,7 +235,7 @@ pub struct Kafka {
         .message("spec.kafka.topic.partitions must not shrink: Kafka cannot remove partitions")
 )]
 pub struct Topic {
-    /// The topic's name; the pipeline's name when it is left out.
+    /// The topic's name, of letters, digits, `.`, `_` and `-`; the pipeline's name when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
@@ -380,7 +380,8 @@ pub enum SchemaMode {
         .message("name must not be dt or hour: the folders' own columns have these names")
 )]
 pub struct Field {
-    /// The column's name. Names that begin with `_` are for ingestion metadata.
+    /// The column's name, of letters, digits and `_`, beginning with a letter: names that begin with `_`
+    /// are for ingestion metadata.
     #[schemars(
         length(min = 1, max = 128),
         regex(pattern = r"^[a-zA-Z][a-zA-Z0-9_]*$")
@@ -431,7 +432,7 @@ pub enum UnknownFields {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// The folder under the sink's prefix. A leading underscore keeps Spark, Hive and Athena from
+    /// The folder under the sink's prefix, one level deep and with its closing slash. A leading underscore keeps Spark, Hive and Athena from
     /// reading it as part of the table.
     #[serde(default = "default_dead_letter_prefix")]
     #[schemars(
@@ -478,7 +479,7 @@ pub struct Sink {
         .message("spec.sink.s3 must keep its bucket and prefix: make a new pipeline for a new place")
 )]
 pub struct S3 {
-    /// The bucket's name.
+    /// The bucket's name, of lower-case letters, digits, `-` and single dots.
     #[schemars(
         length(min = 3, max = 63),
         regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")

@@ -79,7 +79,7 @@ impl Loaded {
 
 /// A manifest that is refused, with every reason.
 #[derive(Debug)]
-pub(crate) struct Faults(Checked);
+pub(crate) struct Faults(Box<Checked>);
 
 impl Faults {
     /// The faults as text for a person, with the lines they are in.
@@ -108,7 +108,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Faults> {
         checked.faults.push(no_pipeline(&checked));
     }
     if !checked.is_valid() {
-        return Err(Faults(checked));
+        return Err(Faults(Box::new(checked)));
     }
     Ok(Loaded {
         pipelines: std::mem::take(&mut checked.pipelines),
@@ -222,7 +222,7 @@ fn check_pipeline(root: &Node, checked: &mut Checked) {
         &mut faults,
     );
     let object = root.to_json();
-    rules::check(&SCHEMA, root, &object, &mut faults);
+    rules::check(&RULES, root, &object, &mut faults);
     let object = kube_cel::apply_defaults(&SCHEMA, &object);
     meaning::check(&object, root, &mut faults);
     let refused = |fault: &Fault| fault.severity == Severity::Error;
@@ -263,7 +263,13 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
         "required": ["name"],
         "properties": {
             "name": {"type": "string", "description": "What the pipeline is called."},
-            "namespace": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+            "generateName": text,
+            "ownerReferences": {"type": "array"},
+            "managedFields": {"type": "array"},
+            "selfLink": text,
+            "deletionTimestamp": text,
+            "deletionGracePeriodSeconds": {"type": "integer"},
+            "namespace": {"type": "string", "description": "Lower-case letters, digits and `-`.", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
             "labels": texts,
             "annotations": texts,
             "finalizers": {"type": "array", "items": text},
@@ -279,6 +285,10 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
     required.push(json!("metadata"));
     schema
 });
+
+/// The rules within [`SCHEMA`], compiled once.
+static RULES: LazyLock<kube_cel::CompiledSchema> =
+    LazyLock::new(|| kube_cel::compile_schema(&SCHEMA));
 
 #[cfg(test)]
 mod tests;

@@ -11,15 +11,24 @@ use crate::output::Format;
 mod report;
 mod sources;
 
-/// Check manifests as the API server would, and say every fault at once.
-///
-/// The schema, the defaults and the CEL rules are those of the CRD, so what is valid here is taken by
-/// `kubectl apply`. Beyond them it compiles regular expressions and globs and looks up time zones.
-/// Objects of other kinds are left alone.
-///
-/// Exit codes: 0 all valid (warnings allowed); 1 a manifest is invalid, cannot be read, or there is
-/// none; 2 wrong usage.
+/// What `--help` says after the options.
+const HELP: &str = "\
+The schema, the defaults and the rules (CEL) are those of the CRD, so what is valid here is taken by
+`kubectl apply`. Beyond them, regular expressions and globs are compiled and time zones looked up.
+Objects of other kinds are left alone.
+
+Exit codes:
+  0  every manifest is valid; warnings are allowed
+  1  a manifest is invalid, a file is missing or cannot be read, or there is no LogPipeline at all
+  2  wrong usage
+
+Examples:
+  logpipe validate -f pipeline.yaml
+  logpipe validate -f deploy/ -f extra.yaml -o json
+  helm template . | logpipe validate -f -";
+
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     /// A manifest, a folder (every *.yaml, *.yml and *.json below it), or - for standard input;
     /// may be given several times
@@ -31,7 +40,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let checked: Vec<Checked> = sources::expand(&args.filename)
+    let Args { filename, output } = args;
+    let checked: Vec<Checked> = sources::expand(filename)
         .into_iter()
         .map(|source| match source {
             sources::Source::File(path) => manifest::read(&path),
@@ -39,7 +49,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
         .collect();
     let mut stdout = std::io::stdout().lock();
-    let text = match args.output {
+    let text = match output {
         Format::Text => report::text(&checked, Paint::for_stream(&stdout)),
         Format::Json => report::json(&checked)?,
     };

@@ -113,15 +113,27 @@ pub(super) fn nearest<'a>(
     written: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // Nobody means a field by a text this long; comparing costs its length times the candidate's.
+    if written.len() > 64 {
+        return None;
+    }
     let written = written.to_lowercase();
-    let distance =
-        |candidate: &str| strsim::damerau_levenshtein(&written, &candidate.to_lowercase());
-    let (nearest, distance) = candidates
-        .map(|candidate| (candidate, distance(candidate)))
-        .min_by_key(|(_, distance)| *distance)?;
-    // One slip in three letters; short words would otherwise be near to anything.
-    let shorter = written.chars().count().min(nearest.chars().count());
-    (distance <= shorter.div_ceil(3)).then_some(nearest)
+    let length = written.chars().count();
+    let near = |candidate: &&'a str| {
+        let other = candidate.chars().count();
+        // One slip in three letters; short words would otherwise be near to anything.
+        let most = length.min(other).div_ceil(3);
+        // A slip changes the length by at most one, so most candidates need no comparing.
+        if length.abs_diff(other) > most {
+            return None;
+        }
+        let distance = strsim::damerau_levenshtein(&written, &candidate.to_lowercase());
+        (distance <= most).then_some(distance)
+    };
+    let found = candidates.filter_map(|candidate| Some((near(&candidate)?, candidate)));
+    found
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

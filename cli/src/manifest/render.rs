@@ -71,9 +71,10 @@ fn render_fault(out: &mut String, checked: &Checked, fault: &Fault, paint: Paint
         Severity::Error => paint.red("error"),
         Severity::Warning => paint.yellow("warning"),
     };
-    let message = match fault.path.is_empty() {
-        true => fault.message.clone(),
-        false => format!("{}: {}", fault.path, fault.message),
+    let message = if fault.path.is_empty() {
+        fault.message.clone()
+    } else {
+        format!("{}: {}", fault.path, fault.message)
     };
     line(
         out,
@@ -100,33 +101,33 @@ fn render_fault(out: &mut String, checked: &Checked, fault: &Fault, paint: Paint
     let bar = paint.dim(&format!("{:gutter$} |", ""));
     if shown {
         line(out, &bar);
-        let mark = match fault.severity {
+        let colour = match fault.severity {
             Severity::Error => Paint::red,
             Severity::Warning => Paint::yellow,
         };
-        let main = snippet(
-            &checked.text,
-            &fault.span,
-            '^',
-            &fault.label,
-            gutter,
-            paint,
-            mark,
-        );
-        match &fault.other {
-            Some((span, label)) => {
-                let other = snippet(&checked.text, span, '-', label, gutter, paint, Paint::dim);
-                let ordered = span.start < fault.span.start;
-                let (first, second) = if ordered {
-                    (other, main)
-                } else {
-                    (main, other)
-                };
-                out.push_str(&first);
+        let main = Mark {
+            span: &fault.span,
+            sign: '^',
+            label: &fault.label,
+            colour,
+        };
+        let other = fault.other.as_ref();
+        let other = other.map(|(span, label)| Mark {
+            span,
+            sign: '-',
+            label,
+            colour: Paint::dim,
+        });
+        let mut marks: Vec<Mark<'_>> = std::iter::once(main).chain(other).collect();
+        marks.sort_by_key(|mark| mark.span.start);
+        let mut before = None;
+        for mark in &marks {
+            let row = position(&checked.text, mark.span.start).0;
+            if before.is_some_and(|before| row > before + 1) {
                 line(out, &paint.dim("..."));
-                out.push_str(&second);
             }
-            None => out.push_str(&main),
+            snippet(out, &checked.text, mark, before != Some(row), gutter, paint);
+            before = Some(row);
         }
     }
     if let Some(help) = &fault.help {
@@ -141,16 +142,25 @@ fn render_fault(out: &mut String, checked: &Checked, fault: &Fault, paint: Paint
     }
 }
 
-/// The line of the span with its number, and below it the marks with the label.
+/// A place in the text that is underlined.
+struct Mark<'a> {
+    span: &'a Span,
+    sign: char,
+    label: &'a str,
+    colour: fn(Paint, &str) -> String,
+}
+
+/// The line of the mark with its number, unless it was shown just before, and below it the mark with
+/// its label.
 fn snippet(
+    out: &mut String,
     text: &str,
-    span: &Span,
-    mark: char,
-    label: &str,
+    mark: &Mark<'_>,
+    with_line: bool,
     gutter: usize,
     paint: Paint,
-    colour: fn(Paint, &str) -> String,
-) -> String {
+) {
+    let span = mark.span;
     let (row, column) = position(text, span.start);
     let source = text.lines().nth(row - 1).unwrap_or_default();
     let chars: Vec<char> = source.trim_start_matches('\u{feff}').chars().collect();
@@ -170,20 +180,16 @@ fn snippet(
     let cut = if begin > 0 { "…" } else { "" };
     let rest = if end < chars.len() { "…" } else { "" };
     let before = width(&part(begin, from)) + width(cut);
-    let marks = mark.to_string().repeat(width(&part(from, to)).max(1));
-    let mut out = String::new();
-    let number = paint.dim(&format!("{row:>gutter$} |"));
-    line(
-        &mut out,
-        &format!("{number} {cut}{}{rest}", part(begin, end)),
-    );
-    let below = format!("{marks} {}", printable(label));
+    let marks = mark.sign.to_string().repeat(width(&part(from, to)).max(1));
+    if with_line {
+        let number = paint.dim(&format!("{row:>gutter$} |"));
+        let shown = part(begin, end);
+        line(out, &format!("{number} {cut}{shown}{rest}"));
+    }
+    let below = format!("{marks} {}", printable(mark.label));
+    let below = (mark.colour)(paint, below.trim_end());
     let bar = paint.dim(&format!("{:gutter$} |", ""));
-    line(
-        &mut out,
-        &format!("{bar} {:before$}{}", "", colour(paint, below.trim_end())),
-    );
-    out
+    line(out, &format!("{bar} {:before$}{below}", ""));
 }
 
 /// The part of a line of `length` characters that is shown for a place in it.

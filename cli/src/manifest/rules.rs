@@ -1,6 +1,6 @@
 //! The CEL rules of the CRD, evaluated without an API server. Pure.
 
-use kube_cel::{ErrorKind, Validator};
+use kube_cel::{CompiledSchema, ErrorKind, Validator};
 use serde_json::Value as Json;
 
 use super::fault::{Fault, Kind, Span};
@@ -9,8 +9,8 @@ use super::yaml::{Node, Value};
 /// Adds a fault for each rule that `object` breaks. `object` is `root` as JSON; defaults are applied
 /// before the rules see it, as the API server does. `faults` holds what the schema has found already:
 /// a rule about a field that is wrong in itself says nothing new and is left out.
-pub(super) fn check(schema: &Json, root: &Node, object: &Json, faults: &mut Vec<Fault>) {
-    let Err(broken) = Validator::new().validate(schema, object, None) else {
+pub(super) fn check(rules: &CompiledSchema, root: &Node, object: &Json, faults: &mut Vec<Fault>) {
+    let Err(broken) = Validator::new().validate_compiled(rules, object, None) else {
         return;
     };
     let known: Vec<Fault> = faults.clone();

@@ -33,14 +33,14 @@ pub(super) fn walk(schema: &Json, node: &Node, path: &str, at: &Span, faults: &m
     }
 }
 
-struct Check<'a> {
-    schema: &'a Json,
+struct Check<'a, 's> {
+    schema: &'s Json,
     path: &'a str,
     at: &'a Span,
     faults: &'a mut Vec<Fault>,
 }
 
-impl Check<'_> {
+impl<'s> Check<'_, 's> {
     fn text_of(&self, key: &str) -> &'static str {
         match self.schema[key].as_str() {
             Some("object") => "object",
@@ -86,21 +86,33 @@ impl Check<'_> {
             ("object", Value::Null) => Some("write {} to take every default".to_owned()),
             _ => None,
         };
-        let fault = self.error(
-            Kind::WrongType,
-            format!("expected {words}, found {}", found(node)),
-        );
-        self.report(fault.label(format!("expected {words}")).maybe_help(help));
+        let message = format!("expected {words}, found {}", found(node));
+        let fault = self.error(Kind::WrongType, message);
+        let values = self.values();
+        let label = if values.is_empty() {
+            format!("expected {words}")
+        } else {
+            format!("expected one of {}", values.join(", "))
+        };
+        self.report(fault.label(label).maybe_help(help));
     }
 
     fn map(&mut self, node: &Node, entries: &[Entry]) {
         let properties = self.schema["properties"].as_object();
         let additional = self.schema.get("additionalProperties");
+        if properties.is_none() && additional.is_none() {
+            // A schema that says nothing of the fields takes any.
+            return;
+        }
+        let absent: Vec<&str> = self
+            .known_fields()
+            .filter(|name| node.entry(name).is_none())
+            .collect();
         for entry in entries {
             let path = join(self.path, &entry.key);
             let schema = properties.and_then(|p| p.get(&entry.key)).or(additional);
             match schema {
-                None => self.unknown_field(entry, &path, node),
+                None => self.unknown_field(entry, &path, &absent),
                 // The API server drops it; a required field is then missing.
                 Some(_) if entry.value.value == Value::Null => {}
                 Some(schema) => walk(schema, &entry.value, &path, &entry.key_span, self.faults),
@@ -112,46 +124,60 @@ impl Check<'_> {
             .flatten()
             .filter_map(Json::as_str)
         {
-            if node.get(name).is_none() {
+            if node.get(name).is_none() && !self.is_misspelt(name, node) {
                 self.missing_field(name, node);
             }
         }
     }
 
-    fn unknown_field(&mut self, entry: &Entry, path: &str, node: &Node) {
-        let known = self.schema["properties"]
-            .as_object()
-            .into_iter()
-            .flat_map(|p| p.keys());
-        let absent = known
-            .map(String::as_str)
-            .filter(|name| node.entry(name).is_none());
-        let mut absent: Vec<&str> = absent.collect();
-        let meant = nearest(&entry.key, absent.iter().copied());
+    /// `absent` are the fields that could still stand here.
+    fn unknown_field(&mut self, entry: &Entry, path: &str, absent: &[&str]) {
+        let meant = nearest(&entry.key, self.known_fields());
         let help = match meant {
+            Some(meant) if !absent.contains(&meant) => {
+                Some(format!("there is `{meant}` already: remove one of them"))
+            }
             Some(meant) => Some(format!("did you mean `{meant}`?")),
             None if absent.is_empty() => None,
-            None => {
-                absent.truncate(12);
-                Some(format!("fields that can stand here: {}", absent.join(", ")))
-            }
+            None => Some(format!("fields that can stand here: {}", absent.join(", "))),
         };
         let place = if self.path.is_empty() {
             "the manifest"
         } else {
             self.path
         };
-        let fault = Fault::error(
-            Kind::UnknownField,
-            path,
-            &entry.key_span,
-            "there is no such field",
-        );
-        self.report(
-            fault
-                .label(format!("not a field of {place}"))
-                .maybe_help(help),
-        );
+        let message = "there is no such field";
+        let fault = Fault::error(Kind::UnknownField, path, &entry.key_span, message);
+        let fault = fault
+            .label(format!("not a field of {place}"))
+            .maybe_help(help);
+        // What stands under the misspelt name is checked as what it was meant to be.
+        let schema = meant.map(|meant| &self.schema["properties"][meant]);
+        self.report(fault);
+        if let Some(schema) = schema.filter(|_| entry.value.value != Value::Null) {
+            walk(schema, &entry.value, path, &entry.key_span, self.faults);
+        }
+    }
+
+    fn known_fields(&self) -> impl Iterator<Item = &'s str> + use<'s> {
+        let properties = self.schema["properties"].as_object();
+        properties
+            .into_iter()
+            .flat_map(|p| p.keys())
+            .map(String::as_str)
+    }
+
+    /// Whether a field that does not exist is most likely this one, misspelt.
+    fn is_misspelt(&self, name: &str, node: &Node) -> bool {
+        let Value::Map(entries) = &node.value else {
+            return false;
+        };
+        let unknown = entries
+            .iter()
+            .filter(|e| self.known_fields().all(|known| known != e.key));
+        unknown
+            .into_iter()
+            .any(|e| nearest(&e.key, self.known_fields()) == Some(name))
     }
 
     fn missing_field(&mut self, name: &str, node: &Node) {
@@ -172,9 +198,12 @@ impl Check<'_> {
     fn list(&mut self, items: &[Node]) {
         let (least, most) = (self.bound("minItems"), self.bound("maxItems"));
         self.length(items.len(), least, most, "items");
+        let Some(schema) = self.schema.get("items") else {
+            return;
+        };
         for (index, item) in items.iter().enumerate() {
             let path = format!("{}[{index}]", self.path);
-            walk(&self.schema["items"], item, &path, &item.span, self.faults);
+            walk(schema, item, &path, &item.span, self.faults);
         }
         self.uniqueness(items);
     }
@@ -209,8 +238,8 @@ impl Check<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(values) = self.schema["enum"].as_array() {
-            let values: Vec<&str> = values.iter().filter_map(Json::as_str).collect();
+        let values = self.values();
+        if !values.is_empty() {
             if !values.contains(&text) {
                 self.unknown_value(text, &values);
             }
@@ -239,6 +268,16 @@ impl Check<'_> {
                 .label(format!("must match {pattern}"))
                 .maybe_help(help),
         );
+    }
+
+    /// The values of an enum; none for anything else.
+    fn values(&self) -> Vec<&'s str> {
+        let values = self.schema["enum"].as_array();
+        values
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect()
     }
 
     fn unknown_value(&mut self, text: &str, values: &[&str]) {

@@ -1,1 +1,155 @@
+//! The manifest as `logpipe run` takes it, and input that nobody means well.
 
+use std::fmt::Write;
+
+use super::*;
+
+const HEAD: &str = "apiVersion: logpipe.dev/v1alpha1\nkind: LogPipeline\nmetadata: {name: shop}\n";
+const SPEC: &str = "spec: {source: {generator: {}}, sink: {s3: {bucket: logs}}}\n";
+
+fn checked(text: &str) -> Checked {
+    check("m.yaml".to_owned(), text.to_owned())
+}
+
+fn messages(text: &str) -> Vec<String> {
+    checked(text)
+        .faults
+        .iter()
+        .map(|fault| fault.message.clone())
+        .collect()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.yaml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn a_loaded_pipeline_has_its_defaults() {
+    let (_folder, path) = file(&format!("{HEAD}{SPEC}"));
+    let loaded = load(&path).unwrap();
+    assert_eq!(loaded.warnings(Paint::Plain), "");
+    assert_eq!(loaded.skipped(), []);
+    let [pipeline] = loaded.pipelines.as_slice() else {
+        panic!("{loaded:?}")
+    };
+    assert_eq!(pipeline.topic_name(), "shop");
+    assert_eq!(pipeline.spec.kafka.topic.partitions, 3);
+    assert_eq!(pipeline.spec.transform.parser.timezone, "UTC");
+    let generator = pipeline.spec.source.generator.as_ref().unwrap();
+    assert_eq!(generator.events_per_second, 200);
+}
+
+#[test]
+fn a_refused_manifest_says_why() {
+    let (_folder, path) = file(&format!(
+        "{HEAD}spec: {{source: {{}}, sink: {{s3: {{bucket: logs}}}}}}\n"
+    ));
+    let faults = load(&path).unwrap_err().to_string();
+    assert!(
+        faults.contains("m.yaml is not valid\n\nerror: spec.source: must have"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn a_manifest_without_a_pipeline_is_refused() {
+    let (_folder, path) = file("apiVersion: v1\nkind: Secret\nmetadata: {name: s3}\n");
+    let faults = load(&path).unwrap_err().to_string();
+    assert!(faults.contains("there is no LogPipeline in"), "{faults}");
+}
+
+#[test]
+fn one_bad_pipeline_refuses_the_manifest() {
+    let (_folder, path) = file(&format!("{HEAD}{SPEC}---\n{HEAD}spec: {{}}\n"));
+    assert!(load(&path).is_err());
+}
+
+#[test]
+fn a_key_that_is_there_twice_refuses_only_its_own_pipeline() {
+    let other = HEAD.replace("shop", "other");
+    let text = format!(
+        "{HEAD}{SPEC}---\n{other}{}",
+        SPEC.replace("logs", "logs, bucket: rows")
+    );
+    let checked = checked(&text);
+    assert_eq!((checked.found, checked.pipelines.len()), (2, 1));
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read_to_its_end() {
+    let (_folder, path) = file(&"#".repeat(MAX_FILE_BYTES as usize + 1));
+    let faults = load(&path).unwrap_err().to_string();
+    assert!(faults.contains("it is larger than 4 MiB"), "{faults}");
+}
+
+#[test]
+fn nesting_is_bounded_with_aliases_unfolded() {
+    let mut text = "a0: &a0 [x]\n".to_owned();
+    for level in 1..10_000 {
+        writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
+    }
+    assert_eq!(
+        messages(&text),
+        ["more than 64 lists and maps within each other"]
+    );
+    let brackets = "[".repeat(100_000);
+    assert_eq!(messages(&brackets).len(), 1);
+}
+
+#[test]
+fn ten_thousand_faults_are_told_in_part() {
+    let mut text = HEAD.to_owned();
+    for field in 0..10_000 {
+        writeln!(text, "field{field}: 1").unwrap();
+    }
+    let messages = messages(&text);
+    assert_eq!(messages.len(), MAX_FAULTS + 1);
+    assert_eq!(
+        messages.last().unwrap(),
+        "and 9501 more faults, which are not shown"
+    );
+}
+
+#[test]
+fn no_beginning_of_a_manifest_panics() {
+    let text = include_str!("../../tests/validate/thirty-faults.yaml");
+    for end in (0..text.len())
+        .step_by(29)
+        .filter(|end| text.is_char_boundary(*end))
+    {
+        let beginning = &text[..end];
+        let checked = checked(beginning);
+        drop(render(&checked, Paint::Coloured));
+        for fault in &checked.faults {
+            assert!(beginning.get(fault.span.clone()).is_some(), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn every_pattern_of_the_schema_compiles() {
+    fn patterns(schema: &Json, found: &mut Vec<String>) {
+        match schema {
+            Json::Object(object) => {
+                found.extend(
+                    object
+                        .get("pattern")
+                        .and_then(Json::as_str)
+                        .map(str::to_owned),
+                );
+                object.values().for_each(|value| patterns(value, found));
+            }
+            Json::Array(items) => items.iter().for_each(|item| patterns(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    patterns(&SCHEMA, &mut found);
+    assert!(found.len() >= 7, "{found:?}");
+    for pattern in found {
+        assert!(regex::Regex::new(&pattern).is_ok(), "{pattern}");
+    }
+}

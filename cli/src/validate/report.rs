@@ -22,23 +22,20 @@ pub(super) fn text(checked: &[Checked], paint: Paint) -> String {
         file_line(&mut out, file, paint);
     }
     let found: usize = checked.iter().map(|file| file.found).sum();
-    let valid: usize = checked.iter().map(|file| file.pipelines.len()).sum();
-    let errors = checked
-        .iter()
-        .flat_map(|file| &file.faults)
-        .filter(|f| f.severity == Severity::Error);
-    let errors = errors.count();
-    let sum = if is_valid(checked) {
-        paint.green(&format!("{} valid", count(found, "pipeline")))
-    } else if errors > 0 {
-        let sum = format!(
-            "{}; {valid} of {} valid",
-            count(errors, "error"),
-            count(found, "pipeline")
-        );
-        paint.red(&sum)
+    let faults = checked.iter().flat_map(|file| &file.faults);
+    let errors = faults
+        .filter(|fault| fault.severity == Severity::Error)
+        .count();
+    let invalid = checked.iter().filter(|file| !file.is_valid()).count();
+    let files = if invalid == checked.len() {
+        count(invalid, "file")
     } else {
-        paint.red("there is no LogPipeline to check")
+        format!("{invalid} of {}", count(checked.len(), "file"))
+    };
+    let sum = match (errors, found) {
+        (0, 0) => paint.red("there is no LogPipeline to check"),
+        (0, _) => paint.green(&format!("{} valid", count(found, "pipeline"))),
+        _ => paint.red(&format!("{} in {files}", count(errors, "error"))),
     };
     writeln!(out, "{sum}").expect("writing to a string cannot fail");
     out

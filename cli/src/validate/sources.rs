@@ -11,18 +11,18 @@ pub(super) enum Source {
 }
 
 /// The files in the order they are named; those of a folder in the order of their names.
-pub(super) fn expand(named: &[PathBuf]) -> Vec<Source> {
+pub(super) fn expand(named: Vec<PathBuf>) -> Vec<Source> {
     let mut sources = Vec::new();
     for path in named {
         if !path.is_dir() {
-            sources.push(Source::File(path.clone()));
+            sources.push(Source::File(path));
             continue;
         }
         let before = sources.len();
-        add_folder(path, &mut sources);
+        add_folder(&path, &mut sources);
         if sources.len() == before {
             let message = "there is no *.yaml, *.yml or *.json in this folder";
-            sources.push(unusable(path, message.to_owned()));
+            sources.push(unusable(&path, message.to_owned()));
         }
     }
     sources
@@ -98,20 +98,20 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(file), "").unwrap();
         }
-        let sources = expand(&[folder.path().to_owned()]);
+        let sources = expand(vec![folder.path().to_owned()]);
         assert_eq!(names(&sources), ["a.yaml", "b.json", "c.yml"]);
     }
 
     #[test]
     fn a_folder_without_manifests_is_not_valid() {
         let folder = tempfile::tempdir().unwrap();
-        let sources = expand(&[folder.path().to_owned()]);
+        let sources = expand(vec![folder.path().to_owned()]);
         assert!(names(&sources)[0].starts_with("! there is no *.yaml"));
     }
 
     #[test]
     fn a_named_file_is_taken_whatever_its_name() {
-        let sources = expand(&[PathBuf::from("-"), PathBuf::from("manifest.txt")]);
+        let sources = expand(vec![PathBuf::from("-"), PathBuf::from("manifest.txt")]);
         assert_eq!(names(&sources), ["-", "manifest.txt"]);
     }
 }
