@@ -7,8 +7,10 @@ use clap::{Parser, Subcommand};
 mod generate;
 mod head;
 mod output;
+mod place;
 mod run;
 mod schema;
+mod table;
 mod validate;
 mod verify;
 
