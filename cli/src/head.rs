@@ -67,7 +67,7 @@ pub(crate) struct Wanted {
     pub(crate) all: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let place = args.place.open()?;
     let wanted = Wanted {
         dead: args.dead,
@@ -175,7 +175,7 @@ impl Rows {
 
     /// The rows as JSON objects, one a line, with the columns in their order.
     fn json(&self) -> anyhow::Result<String> {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for row in &self.rows {
             let mut members = Vec::new();
             for (column, cell) in self.columns.iter().zip(row) {
@@ -187,9 +187,9 @@ impl Rows {
                 };
                 members.push(format!("{name}:{value}"));
             }
-            text.push_str(&format!("{{{}}}\n", members.join(",")));
+            lines.push(format!("{{{}}}\n", members.join(",")));
         }
-        Ok(text)
+        Ok(lines.concat())
     }
 }
 

@@ -48,9 +48,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Head(args) => head::run(args),
-        Command::Schema(args) => schema::run(args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Head(args) => head::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -23,7 +23,7 @@ pub(crate) use object::Object;
 /// How a command is told the place: a folder or bucket, or a manifest.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlaceArgs {
-    /// A run's data folder, any folder with Parquet, or s3://bucket/prefix (with the AWS_* variables)
+    /// A run's data folder, any folder with Parquet, or `s3://bucket/prefix` (with the AWS_* variables)
     #[arg(value_name = "DIR|S3", required_unless_present = "filename")]
     place: Option<String>,
     /// The manifest instead: the place is its default data folder, ./logpipe-data/NAME

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arrow::datatypes::DataType;
 use console::style;
 use parquet::basic::Repetition;
 use serde::Serialize;
@@ -49,7 +48,7 @@ struct Column {
     nullable: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let place = args.place.open()?;
     let shapes = shapes(&place)?;
     match args.output {
@@ -123,22 +122,18 @@ fn columns<T>(builder: &parquet::arrow::arrow_reader::ArrowReaderBuilder<T>) -> 
         Column {
             name: field.name().clone(),
             parquet: format!("{physical}{}", logical.unwrap_or_default()),
-            arrow: arrow_type(field.data_type()),
+            arrow: field.data_type().to_string(),
             nullable: !info.has_repetition() || info.repetition() != Repetition::REQUIRED,
         }
     };
     named.map(column).collect()
 }
 
-fn arrow_type(kind: &DataType) -> String {
-    kind.to_string()
-}
-
 fn text(place: &str, shapes: &[Shape], width: Option<usize>) -> String {
-    let mut text = format!("\n{}\n", style(place).bold());
+    let mut lines = vec![format!("\n{}\n", style(place).bold())];
     for shape in shapes {
         let codecs: Vec<&str> = shape.codecs.iter().map(String::as_str).collect();
-        text.push_str(&format!(
+        lines.push(format!(
             "\n{}: {} rows in {} files, {}, {}\n\n",
             style(shape.kind).bold(),
             count(shape.rows),
@@ -148,30 +143,31 @@ fn text(place: &str, shapes: &[Shape], width: Option<usize>) -> String {
         ));
         let mut table = Table::new(["column", "arrow", "parquet", "nulls"]);
         for column in &shape.columns {
+            let nulls = if column.nullable { "allowed" } else { "never" };
             table.push(vec![
                 column.name.clone(),
                 column.arrow.clone(),
                 column.parquet.clone(),
-                if column.nullable {
-                    "allowed".to_owned()
-                } else {
-                    "never".to_owned()
-                },
+                nulls.to_owned(),
             ]);
         }
-        text.push_str(&table.render(width));
+        lines.push(table.render(width));
     }
     for kind in ["table", "quarantine"] {
-        let differing: Vec<&Shape> = shapes.iter().filter(|shape| shape.kind == kind).collect();
-        if differing.len() > 1 {
-            text.push_str(&format!(
-                "\nThe {kind} has files with {} different sets of columns, for example:\n",
-                differing.len()
+        let different: Vec<&Shape> = shapes.iter().filter(|shape| shape.kind == kind).collect();
+        if different.len() > 1 {
+            let number = different.len();
+            lines.push(format!(
+                "\nThe {kind} has {number} different sets of columns, in:\n"
             ));
-            for shape in differing {
-                text.push_str(&format!("  {}\n", shape.example));
-            }
+            lines.extend(different.iter().map(|shape| {
+                format!(
+                    "  {} and {} more files\n",
+                    shape.example,
+                    count(shape.files - 1)
+                )
+            }));
         }
     }
-    text
+    lines.concat()
 }

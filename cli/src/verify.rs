@@ -30,7 +30,7 @@ pub(crate) struct Args {
     running: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let place = args.place.open()?;
     let options = audit::Options {
         running: args.running,

@@ -32,6 +32,10 @@ pub(super) struct Report {
 }
 
 /// One partition of one topic.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the number is what everyone calls the partition"
+)]
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Partition {
@@ -138,30 +142,28 @@ impl Faults {
 impl Report {
     /// The report for a person.
     pub(super) fn text(&self, width: Option<usize>) -> String {
-        let mut text = format!("\n{}\n\n", style(&self.place).bold());
-        text.push_str(&self.partitions_table().render(width));
-        if !self.producers.is_empty() {
-            text.push('\n');
-            text.push_str(&lanes_table("producer", &self.producers).render(width));
+        let mut parts = vec![format!("\n{}\n\n", style(&self.place).bold())];
+        parts.push(self.partitions_table().render(width));
+        for (heading, lanes) in [
+            ("producer", &self.producers),
+            ("generator", &self.generators),
+        ] {
+            if !lanes.is_empty() {
+                parts.push("\n".to_owned());
+                parts.push(lanes_table(heading, lanes).render(width));
+            }
         }
-        if !self.generators.is_empty() {
-            text.push('\n');
-            text.push_str(&lanes_table("generator", &self.generators).render(width));
-        }
-        text.push('\n');
-        for note in self.notes() {
-            text.push_str(&format!("{} {note}\n", style("·").dim()));
-        }
-        for fault in &self.faults.told {
-            text.push_str(&format!("{} {fault}\n", style("✗").red()));
-        }
+        parts.push("\n".to_owned());
+        let note = |note| format!("{} {note}\n", style("·").dim());
+        parts.extend(self.notes().into_iter().map(note));
+        let fault = |fault| format!("{} {fault}\n", style("✗").red());
+        parts.extend(self.faults.told.iter().cloned().map(fault));
         if self.faults.untold > 0 {
-            let more = count(self.faults.untold);
-            text.push_str(&format!("{} and {more} more\n", style("✗").red()));
+            parts.push(fault(format!("and {} more", count(self.faults.untold))));
         }
-        text.push_str(&self.verdict());
-        text.push('\n');
-        text
+        parts.push(self.verdict());
+        parts.push("\n".to_owned());
+        parts.concat()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -207,7 +209,10 @@ impl Report {
         if self.exactly_once {
             return format!("{} {}", style("exactly once:").green().bold(), numbers);
         }
-        let mut verdict = format!("{} {}", style("NOT exactly once:").red().bold(), numbers);
+        let mut verdict = vec![format!(
+            "{} {numbers}",
+            style("NOT exactly once:").red().bold()
+        )];
         for (kind, what) in [
             (Kind::Unreadable, "unreadable files"),
             (Kind::BadChecksum, "bad checksums"),
@@ -216,10 +221,10 @@ impl Report {
         ] {
             let found = self.faults.count(kind);
             if found > 0 {
-                verdict.push_str(&format!(", {} {what}", count(found)));
+                verdict.push(format!("{} {what}", count(found)));
             }
         }
-        verdict
+        verdict.join(", ")
     }
 
     fn partitions_table(&self) -> Table {

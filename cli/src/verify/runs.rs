@@ -8,7 +8,7 @@ const COMPACT_AT: usize = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Runs {
     /// `[start, end)`; the first `sorted` are sorted, disjoint and not touching.
-    runs: Vec<(u128, u128)>,
+    ranges: Vec<(u128, u128)>,
     sorted: usize,
     twice: u64,
     /// A number that came twice, as an example.
@@ -18,17 +18,17 @@ pub(super) struct Runs {
 impl Runs {
     /// Adds a number.
     pub(super) fn insert(&mut self, number: u128) {
-        if self.runs.len() > self.sorted
-            && let Some(last) = self.runs.last_mut()
+        if self.ranges.len() > self.sorted
+            && let Some(last) = self.ranges.last_mut()
             && last.1 == number
         {
             last.1 += 1;
             return;
         }
-        if self.runs.len() >= COMPACT_AT && self.runs.len() >= 2 * self.sorted {
+        if self.ranges.len() >= COMPACT_AT && self.ranges.len() >= 2 * self.sorted {
             self.compact();
         }
-        self.runs.push((number, number + 1));
+        self.ranges.push((number, number + 1));
     }
 
     /// Adds all numbers of another set.
@@ -36,14 +36,14 @@ impl Runs {
         other.compact();
         self.twice += other.twice;
         self.first_twice = self.first_twice.or(other.first_twice);
-        self.runs.append(&mut other.runs);
+        self.ranges.append(&mut other.ranges);
         self.compact();
     }
 
     fn compact(&mut self) {
-        self.runs.sort_unstable();
+        self.ranges.sort_unstable();
         let mut joined: Vec<(u128, u128)> = Vec::new();
-        for &(start, end) in &self.runs {
+        for &(start, end) in &self.ranges {
             match joined.last_mut() {
                 Some(last) if start <= last.1 => {
                     if start < last.1 {
@@ -56,17 +56,17 @@ impl Runs {
             }
         }
         self.sorted = joined.len();
-        self.runs = joined;
+        self.ranges = joined;
     }
 
     /// What was added.
     pub(super) fn summary(&mut self) -> Summary {
         self.compact();
-        let holes = self.runs.windows(2).map(|pair| (pair[0].1, pair[1].0));
+        let holes = self.ranges.windows(2).map(|pair| (pair[0].1, pair[1].0));
         Summary {
-            first: self.runs.first().map(|run| run.0 as u64),
-            end: self.runs.last().map(|run| run.1 as u64),
-            distinct: self.runs.iter().map(|run| (run.1 - run.0) as u64).sum(),
+            first: self.ranges.first().map(|run| run.0 as u64),
+            end: self.ranges.last().map(|run| run.1 as u64),
+            distinct: self.ranges.iter().map(|run| (run.1 - run.0) as u64).sum(),
             missing: holes.clone().map(|(start, end)| (end - start) as u64).sum(),
             first_hole: holes
                 .clone()
@@ -137,6 +137,6 @@ mod tests {
         even.insert(4);
         assert_eq!(even.summary().distinct, expected.len() as u64 + 1);
         assert_eq!(even.summary().twice, 1);
-        assert_eq!(even.runs, [(0, 2002)]);
+        assert_eq!(even.ranges, [(0, 2002)]);
     }
 }

@@ -295,7 +295,7 @@ fn the_exit_code_says_whether_the_promise_is_kept() {
     let code = |tree: &Tree| {
         let place = tree.place();
         let args = <Cli as clap::Parser>::parse_from(["verify", &place.name, "-o", "json"]);
-        run(args.args).unwrap()
+        run(&args.args).unwrap()
     };
     assert_eq!(code(&tree), ExitCode::SUCCESS);
     tree.file(0, 0, "hour=07").rows[0].sequence = 1000;
