@@ -1,10 +1,179 @@
-//! Under way.
+//! `logpipe generate`: synthetic log lines into a rolling `app.log`, without a pipeline. Touches the disk, and
+//! the terminal for its progress.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use logpipe_api::pipeline::GeneratorFormat;
+use logpipe_workers::counters::Counters;
+use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The folder of app.log and its rolled files
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Lines a second; 0 is as fast as possible
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=100_000_000))]
+    rate: u64,
+    /// Stop after this many lines, over all runs in the folder; 0 never stops
+    #[arg(long, default_value_t = 0)]
+    max_events: u64,
+    /// What the lines look like: Text, Json, Logfmt, Nginx, Syslog or Cri
+    #[arg(long, default_value = "Text", value_parser = format)]
+    format: GeneratorFormat,
+    /// The same seed writes the same messages
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// The name each line carries in its tail
+    #[arg(long, default_value = "generate")]
+    producer: String,
+    /// How many lines in a hundred are broken on purpose
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=100))]
+    malformed_percent: u8,
+    /// app.log is renamed to app.log.N when it is this long: bytes, or Ki, Mi, Gi
+    #[arg(long, default_value = "64Mi", value_parser = bytes)]
+    roll_bytes: u64,
+    /// How many rolled files stay
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not there yet")
+fn format(text: &str) -> Result<GeneratorFormat, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(GeneratorFormat::Text),
+        "json" => Ok(GeneratorFormat::Json),
+        "logfmt" => Ok(GeneratorFormat::Logfmt),
+        "nginx" => Ok(GeneratorFormat::Nginx),
+        "syslog" => Ok(GeneratorFormat::Syslog),
+        "cri" => Ok(GeneratorFormat::Cri),
+        _ => Err("it must be Text, Json, Logfmt, Nginx, Syslog or Cri".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        unit => return Err(format!("{unit:?} must be one of Ki, Mi, Gi, k, M and G")),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(factor));
+    let bytes = bytes.filter(|&bytes| bytes > 0);
+    bytes.ok_or_else(|| "it must be a whole number above 0, such as 64Mi".to_owned())
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let options = GeneratorOptions {
+        producer: args.producer,
+        dir: args.dir,
+        events_per_second: args.rate,
+        max_events: args.max_events,
+        format: args.format,
+        seed: args.seed,
+        malformed_percent: args.malformed_percent,
+        roll_bytes: args.roll_bytes,
+        rolled: Rolled::DeleteOldest {
+            keep: args.keep as usize,
+        },
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    ctrlc::set_handler(move || stopped.store(true, Ordering::Relaxed))
+        .context("failed to listen for Ctrl-C")?;
+
+    let begin = Instant::now();
+    let counters = Counters::default();
+    let done = AtomicBool::new(false);
+    let generated = std::thread::scope(|scope| {
+        // It only shows; the guard ends it however the generator ends.
+        let _guard = Done(&done);
+        scope.spawn(|| show_progress(args.max_events, &done, &counters));
+        generate::run(&options, &stop, &counters)
+    })?;
+    print_summary(
+        &options,
+        generated,
+        counters.generated.get(),
+        begin.elapsed(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn show_progress(max_events: u64, done: &AtomicBool, counters: &Counters) {
+    let bar = if max_events > 0 {
+        ProgressBar::new(max_events)
+    } else {
+        ProgressBar::no_length()
+    };
+    let template = if max_events > 0 {
+        "{bar:30.green/dim} {human_pos} of {human_len} lines  {per_sec}  {eta} left"
+    } else {
+        "{spinner:.green} {human_pos} lines  {per_sec}  {elapsed}"
+    };
+    bar.set_style(
+        ProgressStyle::with_template(template)
+            .expect("the template is well-formed")
+            .progress_chars("━━─"),
+    );
+    while !done.load(Ordering::Relaxed) {
+        bar.set_position(counters.generated.get());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bar.finish_and_clear();
+}
+
+fn print_summary(options: &GeneratorOptions, generated: Generated, lines: u64, took: Duration) {
+    let log = options.dir.join("app.log");
+    let size = std::fs::metadata(&log).map_or(0, |file| file.len());
+    let rate = lines as f64 / took.as_secs_f64().max(0.001);
+    println!(
+        "{} lines in {:.1} s ({} a second)",
+        HumanCount(lines),
+        took.as_secs_f64(),
+        HumanCount(rate as u64)
+    );
+    println!(
+        "{} ({}) ends with line {}",
+        log.display(),
+        HumanBytes(size),
+        HumanCount(generated.total)
+    );
+    if !generated.finished {
+        println!("The same command goes on with the next line.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(bytes("64Mi"), Ok(64 << 20));
+        assert_eq!(bytes("1500"), Ok(1500));
+        assert_eq!(bytes("2k"), Ok(2000));
+        for wrong in ["", "0", "Mi", "1.5Mi", "64MB", "99999999999Gi", "-1"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -9,8 +9,10 @@ mod head;
 #[allow(dead_code, reason = "`load` is for `logpipe run`")]
 mod manifest;
 mod output;
+mod place;
 mod run;
 mod schema;
+mod table;
 mod validate;
 mod verify;
 
@@ -48,9 +50,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Head(args) => head::run(args),
-        Command::Schema(args) => schema::run(args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Head(args) => head::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(args),
     };
     result.unwrap_or_else(|error| {

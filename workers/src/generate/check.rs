@@ -44,21 +44,15 @@ pub(super) struct Summer {
 
 impl Summer {
     pub(super) fn new(producer: &str) -> Self {
-        // A zero byte cannot stand in a name, so no other name and number give the same bytes.
-        let begin = crc32c::crc32c_append(crc32c::crc32c(producer.as_bytes()), &[0]);
         Self {
             producer: producer.as_bytes().to_vec(),
-            begin,
+            begin: begin(producer),
         }
-    }
-
-    fn sum(&self, n: u64, text: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c_append(self.begin, &n.to_le_bytes()), text)
     }
 
     /// Appends the tail of line `n`, whose message is `out[from..]`.
     pub(super) fn push_tail(&self, out: &mut Vec<u8>, from: usize, n: u64, style: Style) {
-        let sum = self.sum(n, &out[from..]);
+        let sum = sum(self.begin, n, &out[from..]);
         let [begin, number, checksum, end] = style.words();
         out.extend_from_slice(begin);
         out.extend_from_slice(&self.producer);
@@ -68,6 +62,15 @@ impl Summer {
         push_hex(out, u64::from(sum), 8);
         out.extend_from_slice(end);
     }
+}
+
+fn begin(producer: &str) -> u32 {
+    // A zero byte cannot stand in a name, so no other name and number give the same bytes.
+    crc32c::crc32c_append(crc32c::crc32c(producer.as_bytes()), &[0])
+}
+
+fn sum(begin: u32, n: u64, text: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(begin, &n.to_le_bytes()), text)
 }
 
 impl Style {
@@ -95,11 +98,11 @@ pub fn check(text: &[u8]) -> Checked<'_> {
         return Checked::Absent;
     };
     let Tail { producer, n, .. } = tail;
-    let summer = Summer::new(producer);
-    let begins = std::iter::once(0)
+    let begin = begin(producer);
+    let starts = std::iter::once(0)
         .chain(memchr::memchr3_iter(b' ', b'"', b'=', tail.before).map(|separator| separator + 1));
-    for begin in begins {
-        if summer.sum(n, &tail.before[begin..]) == tail.sum {
+    for start in starts {
+        if sum(begin, n, &tail.before[start..]) == tail.sum {
             return Checked::Good { producer, n };
         }
     }

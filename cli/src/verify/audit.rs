@@ -1,0 +1,355 @@
+//! The audit: names first, then every row of every file. Memory stays bounded, because rows are kept as runs
+//! of neighbouring numbers. Touches the disk or the network through [`Place`]; never writes.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use indicatif::ProgressBar;
+use logpipe_workers::checkpoint::Checkpoint;
+use logpipe_workers::etl::name::ObjectName;
+
+use super::names::{Chain, Entry, chains, id8};
+use super::numbers::{Bounds, LaneCache, Numbers, generated};
+use super::report::{Faults, Kind, Lane, Partition, Report};
+use super::rows::{self, Row};
+use super::runs::Runs;
+use crate::place::Place;
+
+/// What the user says about the pipeline.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// It is running or was stopped midway: a generated line that is not there yet is not lost.
+    pub(super) running: bool,
+}
+
+/// Audits a place.
+pub(super) fn audit(
+    place: &Place,
+    options: Options,
+    progress: &ProgressBar,
+) -> anyhow::Result<Report> {
+    // The checkpoints first: what is committed then has all its files in any listing that comes after.
+    let checkpoints = place.checkpoints()?;
+    let (files, other_files) = list(place)?;
+    progress.set_length(files.iter().map(|file| file.object.size).sum());
+    let mut audit = Audit {
+        place,
+        progress,
+        faults: Faults::default(),
+        producers: BTreeMap::new(),
+        generators: BTreeMap::new(),
+    };
+    let mut partitions = Vec::new();
+    for chain in &chains(files) {
+        let checkpoint = chain.checkpoint(&checkpoints);
+        partitions.push(audit.chain(chain, checkpoint));
+    }
+    audit.unseen_partitions(&checkpoints, &partitions);
+    progress.finish_and_clear();
+    Ok(audit.finish(options, &checkpoints, partitions, other_files))
+}
+
+/// The files of ours, and how many others there are.
+fn list(place: &Place) -> anyhow::Result<(Vec<Entry>, u64)> {
+    let objects = place.list()?;
+    let all = objects.len();
+    let mut files = Vec::new();
+    for object in objects {
+        let path = place.relative(&object).to_owned();
+        // A file that lies in the place itself has no folder.
+        let name = ObjectName::parse(&path).or_else(|| ObjectName::parse(&format!("./{path}")));
+        if let Some(name) = name {
+            files.push(Entry { object, path, name });
+        }
+    }
+    if files.is_empty() {
+        bail!(
+            "none of the {all} Parquet files of {} has a name of Logpipe's, so there is nothing to \
+             audit: name the folder that `logpipe run` wrote to",
+            place.name
+        );
+    }
+    let other = (all - files.len()) as u64;
+    Ok((files, other))
+}
+
+/// Lines of one file whose text is not what was generated.
+#[derive(Default)]
+struct BadLines {
+    lines: u64,
+    first: Option<(String, u64)>,
+}
+
+struct Audit<'a> {
+    place: &'a Place,
+    progress: &'a ProgressBar,
+    faults: Faults,
+    /// By the topic's id and the producer key.
+    producers: BTreeMap<(String, String), Numbers>,
+    generators: BTreeMap<String, Numbers>,
+}
+
+impl Audit<'_> {
+    fn chain(&mut self, chain: &Chain, checkpoint: Option<&Checkpoint>) -> Partition {
+        let mut found = Partition {
+            topic: chain.topic.clone(),
+            topic_id8: chain.topic_id8.clone(),
+            partition: chain.partition,
+            files: chain.files.len() as u64,
+            ..Partition::default()
+        };
+        chain.check(checkpoint, &mut found, &mut self.faults);
+        let unreadable = self.faults.count(Kind::Unreadable);
+        let mut places = Runs::default();
+        let mut reach = 0;
+        let mut committed_files = 0;
+        for file in &chain.files {
+            if file.name.start >= reach {
+                self.doubles(chain, std::mem::take(&mut places), &mut found);
+            }
+            reach = reach.max(file.name.end);
+            let committed = found.next.is_none_or(|next| file.name.start < next);
+            committed_files += u64::from(committed);
+            self.file(file, committed, &mut places, &mut found);
+        }
+        self.doubles(chain, places, &mut found);
+        // Rows of files that cannot be read cannot be counted either.
+        if unreadable == self.faults.count(Kind::Unreadable)
+            && let Some(checkpoint) = checkpoint
+        {
+            self.totals(chain, checkpoint, committed_files, &found);
+        }
+        found
+    }
+
+    /// Tells of rows with the same offset and line.
+    fn doubles(&mut self, chain: &Chain, mut places: Runs, found: &mut Partition) {
+        let summary = places.summary();
+        found.twice += summary.twice;
+        if let Some(place) = summary.first_twice {
+            let (offset, line) = (place >> 32, place as u32);
+            self.faults.add(Kind::Twice, summary.twice, || {
+                format!(
+                    "{}: {} rows are there twice, the first at offset {offset}, line {line}",
+                    chain.label(),
+                    summary.twice
+                )
+            });
+        }
+    }
+
+    fn file(&mut self, file: &Entry, committed: bool, places: &mut Runs, found: &mut Partition) {
+        let mut last = None;
+        let (mut disorder, mut misplaced, mut bad) = (0, 0, BadLines::default());
+        let (producers, generators) = (&mut self.producers, &mut self.generators);
+        let mut lanes = LaneCache::new(&file.name.topic_id8);
+        let read = rows::read(self.place, &file.object, &mut |row: &Row<'_>| {
+            let place = (row.offset, row.line);
+            disorder += u64::from(last.is_some_and(|last| last >= place));
+            last = Some(place);
+            let here =
+                row.partition == file.name.partition && file.name.range().contains(&row.offset);
+            misplaced += u64::from(!here);
+            places.insert(u128::from(row.offset) << 32 | u128::from(row.line));
+            if let Some((producer, sequence)) = row.sequence {
+                lanes
+                    .numbers(producers, producer)
+                    .insert(sequence, committed);
+            }
+            if let Some(line) = generated(row, generators, committed) {
+                bad.lines += 1;
+                bad.first.get_or_insert(line);
+            }
+        });
+        self.progress.inc(file.object.size);
+        self.tell(file, disorder, misplaced, &bad);
+        found.disorder += disorder;
+        found.misplaced += misplaced;
+        match read {
+            Ok(read) if !committed => found.pending += read.rows,
+            Ok(read) if read.kind == rows::Kind::Quarantine => found.dead += read.rows,
+            Ok(read) => found.rows += read.rows,
+            Err(error) => self.faults.add(Kind::Unreadable, 1, || {
+                let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+                format!("{}: it cannot be read: {}", file.path, causes.join(": "))
+            }),
+        }
+    }
+
+    fn tell(&mut self, file: &Entry, disorder: u64, misplaced: u64, bad: &BadLines) {
+        if disorder > 0 {
+            self.faults.add(Kind::Disorder, disorder, || {
+                format!(
+                    "{}: {disorder} rows are not in the order of their offsets and lines",
+                    file.path
+                )
+            });
+        }
+        if misplaced > 0 {
+            self.faults.add(Kind::Misplaced, misplaced, || {
+                format!(
+                    "{}: {misplaced} rows have a partition or offset outside its name",
+                    file.path
+                )
+            });
+        }
+        if let Some((producer, n)) = &bad.first {
+            self.faults.add(Kind::BadChecksum, bad.lines, || {
+                format!(
+                    "{}: {} lines do not hold the text that was generated, the first is line {n} of \
+                     {producer}",
+                    file.path, bad.lines
+                )
+            });
+        }
+    }
+
+    /// Compares what the checkpoint counted with what is there.
+    fn totals(&mut self, chain: &Chain, checkpoint: &Checkpoint, files: u64, found: &Partition) {
+        let totals = checkpoint.totals;
+        if (totals.rows, totals.dead, totals.files) == (found.rows, found.dead, files) {
+            return;
+        }
+        self.faults.add(Kind::Totals, 1, || {
+            format!(
+                "{}: {} rows, {} quarantined and {} files were committed, but {}, {} and {} are there",
+                chain.label(),
+                totals.rows,
+                totals.dead,
+                totals.files,
+                found.rows,
+                found.dead,
+                files
+            )
+        });
+    }
+
+    /// Partitions that have a checkpoint with commits, and not one file.
+    fn unseen_partitions(&mut self, checkpoints: &[Checkpoint], partitions: &[Partition]) {
+        for checkpoint in checkpoints.iter().filter(|found| found.totals.files > 0) {
+            let id8 = id8(checkpoint);
+            let seen = partitions
+                .iter()
+                .any(|found| found.partition == checkpoint.partition && found.topic_id8 == id8);
+            if !seen {
+                self.faults.add(Kind::Gap, 1, || {
+                    format!(
+                        "partition {}: {} files were committed, but none is there",
+                        checkpoint.partition, checkpoint.totals.files
+                    )
+                });
+            }
+        }
+    }
+
+    fn finish(
+        mut self,
+        options: Options,
+        checkpoints: &[Checkpoint],
+        partitions: Vec<Partition>,
+        other_files: u64,
+    ) -> Report {
+        let producers = self.producer_lanes(checkpoints);
+        let generators = self.generator_lanes(options);
+        let sum = |lanes: &[Lane], of: fn(&Lane) -> u64| lanes.iter().map(of).sum::<u64>();
+        let lines: u64 = partitions.iter().map(|found| found.rows + found.dead).sum();
+        let committed: u64 = checkpoints
+            .iter()
+            .map(|found| found.totals.rows + found.totals.dead)
+            .sum();
+        // A line that is missing or twice shows in more than one of these.
+        let lost = sum(&producers, |lane| lane.missing)
+            .max(if options.running {
+                0
+            } else {
+                sum(&generators, |lane| lane.missing)
+            })
+            .max(committed.saturating_sub(lines));
+        let twice = sum(&producers, |lane| lane.twice)
+            .max(sum(&generators, |lane| lane.twice))
+            .max(partitions.iter().map(|found| found.twice).sum());
+        Report {
+            place: self.place.name.clone(),
+            exactly_once: self.faults.is_empty() && lines > 0,
+            lines,
+            lost,
+            twice,
+            pending: partitions.iter().map(|found| found.pending).sum(),
+            other_files,
+            partitions,
+            producers,
+            generators,
+            faults: self.faults,
+        }
+    }
+
+    /// Sequences have no hole from the lowest on, and reach to where the checkpoint stands.
+    fn producer_lanes(&mut self, checkpoints: &[Checkpoint]) -> Vec<Lane> {
+        let mut expected = BTreeMap::new();
+        for checkpoint in checkpoints {
+            for (producer, progress) in checkpoint.producers.iter().filter(|(_, p)| p.next > 0) {
+                // Above 0, a producer may show up in the middle of its sequence.
+                let from = (checkpoint.begin == 0).then_some(0);
+                let key = (id8(checkpoint), producer.clone());
+                self.producers.entry(key.clone()).or_default();
+                expected.insert(key, (from, progress.next));
+            }
+        }
+        let mut lanes = Vec::new();
+        for (key, numbers) in std::mem::take(&mut self.producers) {
+            let expected = expected.get(&key);
+            let bounds = Bounds {
+                from: expected.and_then(|(from, _)| *from),
+                until: expected.map(|(_, until)| *until),
+            };
+            let lane = numbers.lane(&key.1, bounds);
+            self.tell_lane("producer", &lane, true);
+            lanes.push(lane);
+        }
+        lanes
+    }
+
+    /// Generated lines are numbered from 0.
+    fn generator_lanes(&mut self, options: Options) -> Vec<Lane> {
+        let mut lanes = Vec::new();
+        for (producer, numbers) in std::mem::take(&mut self.generators) {
+            let bounds = Bounds {
+                from: Some(0),
+                until: None,
+            };
+            let bad = numbers.bad;
+            let mut lane = numbers.lane(&producer, bounds);
+            self.tell_lane("generator", &lane, !options.running);
+            lane.bad_checksums = Some(bad);
+            lanes.push(lane);
+        }
+        lanes
+    }
+
+    fn tell_lane(&mut self, what: &str, lane: &Lane, missing_is_lost: bool) {
+        if lane.missing > 0 && missing_is_lost {
+            let example = lane.example.map_or(String::new(), |(start, end)| {
+                format!(", the first are [{start}, {end})")
+            });
+            self.faults.add(Kind::MissingLines, lane.missing, || {
+                format!(
+                    "{what} {}: {} lines are missing{example}",
+                    lane.name, lane.missing
+                )
+            });
+        }
+        if lane.twice > 0 {
+            self.faults.add(Kind::Twice, lane.twice, || {
+                format!("{what} {}: {} lines are there twice", lane.name, lane.twice)
+            });
+        }
+        if lane.beyond > 0 {
+            self.faults.add(Kind::Totals, 1, || {
+                format!(
+                    "{what} {}: {} lines lie beyond what the checkpoint says is committed",
+                    lane.name, lane.beyond
+                )
+            });
+        }
+    }
+}
