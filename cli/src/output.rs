@@ -15,7 +15,11 @@ pub(crate) enum Format {
 /// Prints an error and each of its causes once, on standard error.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let mut stderr = std::io::stderr().lock();
-    let label = if stderr.is_terminal() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let label = if stderr.is_terminal() {
+        "\x1b[1;31merror:\x1b[0m"
+    } else {
+        "error:"
+    };
     let mut text = format!("{label} {error}");
     for cause in error.chain().skip(1) {
         text.push_str("\n  because: ");

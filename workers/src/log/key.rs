@@ -8,7 +8,7 @@
 //! | 4 | generation |
 //! | 8 | sequence of the first line |
 //! | 4 | number of lines; 0 in a fence |
-//! | 8 | file id |
+//! | 8 | file id; in a fence the nonce of the start that wrote it |
 //! | 8 | byte offset of the first line in the file |
 //! | 1 + n | length and text of the producer key |
 //! | 2 + n | length and text of the file's path |
@@ -31,7 +31,7 @@ pub struct BlockKey<'a> {
     pub first: u64,
     /// How many lines the record holds.
     pub lines: u32,
-    /// The id of the file the lines stand in.
+    /// The id of the file the lines stand in; in a fence the nonce of the start that wrote it.
     pub file_id: u64,
     /// The byte offset of the first line in that file.
     pub file_offset: u64,
@@ -54,6 +54,26 @@ pub enum Chunk {
 }
 
 impl<'a> BlockKey<'a> {
+    /// The key of a fence. By `nonce`, a number drawn at random, a producer knows its own fence from
+    /// one of the same generation that another start has written.
+    pub fn fence(producer: &'a str, generation: u32, nonce: u64) -> Self {
+        Self {
+            producer,
+            generation,
+            first: 0,
+            lines: 0,
+            file_id: nonce,
+            file_offset: 0,
+            path: "",
+            chunk: Chunk::Whole,
+        }
+    }
+
+    /// Generation and nonce of a fence; `None` where the record holds lines.
+    pub fn fence_of(&self) -> Option<(u32, u64)> {
+        (self.lines == 0).then_some((self.generation, self.file_id))
+    }
+
     /// Appends the key's bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
@@ -96,11 +116,14 @@ impl<'a> BlockKey<'a> {
         if rest.len() != length {
             return None;
         }
+        let (first, lines) = (u64_at(6)?, u32_at(14)?);
+        // Anyone may write into a topic: past this check the sum cannot overflow.
+        first.checked_add(u64::from(lines))?;
         Some(Self {
             producer: std::str::from_utf8(producer).ok()?,
             generation: u32_at(2)?,
-            first: u64_at(6)?,
-            lines: u32_at(14)?,
+            first,
+            lines,
             file_id: u64_at(18)?,
             file_offset: u64_at(26)?,
             path: std::str::from_utf8(rest).ok()?,
@@ -110,7 +133,7 @@ impl<'a> BlockKey<'a> {
 
     /// One after the sequence of the last line.
     pub fn end(&self) -> u64 {
-        self.first + u64::from(self.lines)
+        self.first.saturating_add(u64::from(self.lines))
     }
 }
 
@@ -139,6 +162,33 @@ mod tests {
         let mut bytes = Vec::new();
         KEY.encode(&mut bytes);
         assert_eq!(BlockKey::decode(&bytes), Some(KEY));
+    }
+
+    #[test]
+    fn a_fence_is_known_by_generation_and_nonce() {
+        let mut bytes = Vec::new();
+        BlockKey::fence("demo-0", 7, 99).encode(&mut bytes);
+        let fence = BlockKey::decode(&bytes).unwrap();
+        assert_eq!(fence.fence_of(), Some((7, 99)));
+        assert_eq!(KEY.fence_of(), None);
+    }
+
+    #[test]
+    fn a_sequence_beyond_64_bits_is_not_a_key() {
+        let mut bytes = Vec::new();
+        let last = BlockKey {
+            first: u64::MAX - 3,
+            ..KEY
+        };
+        last.encode(&mut bytes);
+        assert_eq!(BlockKey::decode(&bytes), Some(last));
+        bytes.clear();
+        BlockKey {
+            first: u64::MAX - 2,
+            ..KEY
+        }
+        .encode(&mut bytes);
+        assert_eq!(BlockKey::decode(&bytes), None);
     }
 
     #[test]
