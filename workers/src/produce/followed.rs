@@ -1,0 +1,209 @@
+//! One file that a lane reads. Every read takes the bytes before the offset along and compares them, so
+//! that content which was replaced is noticed before a byte of it is taken. Reads files.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::tail::identity::{Place, SAMPLE_BYTES, read_full};
+use crate::tail::position::Likeness;
+use crate::tail::{FileState, Follow};
+
+/// How much one read takes at most.
+pub(super) const READ_BYTES: usize = 1 << 20;
+
+/// A buffer of this size serves every file of a lane.
+pub(super) const BUFFER_BYTES: usize = READ_BYTES + SAMPLE_BYTES;
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// How a followed file can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not found in this run, or gone.
+    Nowhere,
+    /// At its path.
+    Named,
+    /// Only the open handle leads to it.
+    Nameless,
+    /// Other content stands where it was; the registry looks for it.
+    Overwritten,
+}
+
+/// A file of a lane.
+pub(super) struct Followed {
+    pub(super) state: FileState,
+    pub(super) standing: Standing,
+    /// It has not been rotated away.
+    pub(super) live: bool,
+    pub(super) group: u64,
+    pub(super) rank: u64,
+    /// Nothing was left to take when it was read last.
+    pub(super) at_end: bool,
+    /// The end of the file as it was seen last.
+    pub(super) seen_size: u64,
+    pub(super) next_read: Instant,
+    pub(super) last_growth: Instant,
+    /// Since when complete lines wait for more to fill their block.
+    pub(super) waiting_since: Option<Instant>,
+    file: Option<File>,
+    verified: bool,
+}
+
+/// What a read found.
+pub(super) enum Bytes {
+    /// The buffer holds what stands in `[from, to)`: new bytes. `last`: the file ends there.
+    New { from: usize, to: usize, last: bool },
+    /// The file is not at its path; the registry will find out.
+    Missing,
+    /// The file does not hold what was read before.
+    Replaced,
+}
+
+impl Followed {
+    pub(super) fn known(state: FileState, now: Instant) -> Self {
+        Self {
+            seen_size: state.position.offset,
+            state,
+            standing: Standing::Nowhere,
+            live: false,
+            group: 0,
+            rank: 0,
+            at_end: false,
+            next_read: now,
+            last_growth: now,
+            waiting_since: None,
+            file: None,
+            verified: false,
+        }
+    }
+
+    pub(super) fn follow(&mut self, follow: Follow, now: Instant) {
+        self.state.path = follow.path;
+        self.state.place = Some(follow.place);
+        self.state.head = follow.head;
+        self.state.gone = false;
+        if let Some(position) = follow.position {
+            self.state.position = position;
+        }
+        self.standing = Standing::Named;
+        self.live = follow.live;
+        self.group = follow.group;
+        self.rank = follow.rank;
+        self.close();
+        self.at_end = false;
+        self.last_growth = now;
+        self.next_read = now;
+    }
+
+    /// Goes back to what the log knows.
+    pub(super) fn rewind(&mut self, position: crate::tail::position::Position, now: Instant) {
+        self.state.position = position;
+        self.verified = false;
+        self.at_end = false;
+        self.waiting_since = None;
+        self.next_read = now;
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.standing, Standing::Named | Standing::Nameless)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.file = None;
+        self.verified = false;
+    }
+
+    /// Rotated away, read to its end, and without a new byte for `grace`.
+    pub(super) fn is_finished(&self, now: Instant, grace: Duration) -> bool {
+        !self.live && self.at_end && self.is_quiet(now, grace)
+    }
+
+    pub(super) fn is_quiet(&self, now: Instant, grace: Duration) -> bool {
+        now.saturating_duration_since(self.last_growth) >= grace
+    }
+
+    /// Reads what is new.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Bytes> {
+        if !self.open()? {
+            return Ok(Bytes::Missing);
+        }
+        let file = self.file.as_ref().expect("it was opened above");
+        let position = &mut self.state.position;
+        if !self.verified {
+            let size = file.metadata()?.len();
+            if position.compare(self.state.head, file, size)? != Likeness::Same {
+                return Ok(Bytes::Replaced);
+            }
+            position.load_tail(file)?;
+            self.verified = true;
+        }
+        let tail = position.tail();
+        let wanted = tail.len() + READ_BYTES;
+        let start = position.offset - tail.len() as u64;
+        let filled = read_full(file, start, &mut buffer[..wanted])?;
+        if filled < tail.len() || buffer[..tail.len()] != *tail {
+            return Ok(Bytes::Replaced);
+        }
+        let from = tail.len();
+        let begins = |head: crate::tail::identity::Head| head.begins(&buffer[from..filled]);
+        if position.offset == 0 && !self.state.head.is_none_or(begins) {
+            return Ok(Bytes::Replaced);
+        }
+        Ok(Bytes::New {
+            from,
+            to: filled,
+            last: filled < wanted,
+        })
+    }
+
+    /// Opens the file at its path; `false` if it is not there.
+    fn open(&mut self) -> io::Result<bool> {
+        if self.file.is_some() {
+            return Ok(true);
+        }
+        if self.standing == Standing::Nameless {
+            return Ok(false);
+        }
+        let file = match File::open(&self.state.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if self.state.place != Some(Place::of(&file.metadata()?)) {
+            return Ok(false);
+        }
+        self.file = Some(file);
+        Ok(true)
+    }
+
+    /// Sets when to look again: soon while the file grows, seldom when it has been quiet for long.
+    pub(super) fn schedule(&mut self, now: Instant, linger: Duration, longest: Duration) {
+        let quiet = now.saturating_duration_since(self.last_growth);
+        let mut wait = (quiet / 8).max(SHORTEST_WAIT).min(longest);
+        if let Some(since) = self.waiting_since {
+            wait = wait.min((since + linger).saturating_duration_since(now));
+        }
+        self.next_read = now + wait;
+    }
+
+    /// The bytes that are known to be there behind the position.
+    pub(super) fn unread(&self) -> u64 {
+        self.seen_size.saturating_sub(self.state.position.offset)
+    }
+
+    /// The state with the hash of what was read last.
+    pub(super) fn sealed(&mut self) -> FileState {
+        self.state.position.seal();
+        self.state.clone()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.state.path.clone()
+    }
+}

@@ -1,0 +1,467 @@
+//! A lane: the part of a producer that writes one partition, with a sequence and a state file of its own.
+//! It reads its files, sends blocks, and saves how far it has come once that is durable in the log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::followed::{BUFFER_BYTES, Bytes, Followed, Standing};
+use super::recover::recover;
+use super::state::StateFile;
+use super::{Control, ProduceError, ProducerOptions, Tuning};
+use crate::counters::Counters;
+use crate::log::{Log, Offset, Sink, Source};
+use crate::tail::identity::FileId;
+use crate::tail::position::Position;
+use crate::tail::{FileState, Note, Order};
+
+mod reading;
+mod saving;
+
+/// How often in a row the log may fail before the producer does.
+const MOST_FAILURES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a lane needs from outside.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) options: &'a ProducerOptions,
+    pub(super) tuning: Tuning,
+    pub(super) log: &'a dyn Log,
+    pub(super) control: &'a Control,
+    pub(super) counters: &'a Counters,
+}
+
+/// See the module.
+pub(super) struct Lane<'a> {
+    shared: Shared<'a>,
+    index: u32,
+    producer: String,
+    state_file: StateFile,
+    files: BTreeMap<FileId, Followed>,
+    order: Vec<FileId>,
+    generation: u32,
+    next: u64,
+    sink: Box<dyn Sink>,
+    source: Box<dyn Source>,
+    in_flight: VecDeque<InFlight>,
+    settled: u64,
+    unsaved_bytes: u64,
+    dirty: bool,
+    saved_at: Instant,
+    scan_from: Offset,
+    orders: Receiver<Order>,
+    orders_done: u64,
+    at_end_told: Option<u64>,
+    notes: Sender<Note>,
+    finishing: bool,
+    ending: bool,
+    /// The sink or source failed.
+    failed: bool,
+    last_sent: Instant,
+    buffer: Vec<u8>,
+    key: Vec<u8>,
+    totals: Totals,
+}
+
+struct InFlight {
+    lines: u32,
+    bytes: u32,
+}
+
+/// What a lane did, for the summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    pub(super) lost_bytes: u64,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more at once.
+    Busy,
+    /// Nothing to do for so long, unless an order comes.
+    Idle(Duration),
+    /// Everything is flushed and saved.
+    Ended,
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn start(
+        shared: Shared<'a>,
+        index: u32,
+        orders: Receiver<Order>,
+        notes: Sender<Note>,
+    ) -> Result<Self, ProduceError> {
+        let producer = format!("{}-{index}", shared.options.name);
+        let state_file = StateFile::open(&shared.options.state_dir, &producer)?;
+        let state = state_file.load()?;
+        let scan_from = state.as_ref().map_or(0, |state| state.scan_from);
+        let recovered = recover(shared.log, index, &producer, state)?;
+        let now = Instant::now();
+        let mut lane = Self {
+            source: shared.log.source()?,
+            shared,
+            index,
+            producer,
+            state_file,
+            files: BTreeMap::new(),
+            order: Vec::new(),
+            generation: recovered.progress.generation,
+            next: recovered.progress.next,
+            sink: recovered.sink,
+            in_flight: VecDeque::new(),
+            settled: recovered.fences,
+            unsaved_bytes: 0,
+            dirty: true,
+            saved_at: now,
+            scan_from,
+            orders,
+            orders_done: 0,
+            at_end_told: None,
+            notes,
+            finishing: false,
+            ending: false,
+            failed: false,
+            last_sent: now,
+            buffer: vec![0; BUFFER_BYTES],
+            key: Vec::new(),
+            totals: Totals::default(),
+        };
+        let files: Vec<FileState> = recovered.files.into_values().collect();
+        for file in &files {
+            lane.files
+                .insert(file.id, Followed::known(file.clone(), now));
+        }
+        lane.tell(Note::Known {
+            lane: index,
+            files,
+            fresh: recovered.fresh,
+        });
+        Ok(lane)
+    }
+
+    fn tell(&self, note: Note) {
+        // Nobody listens once the producer is being stopped; then there is nothing to decide either.
+        drop(self.notes.send(note));
+    }
+
+    /// Steps until told to stop. After an error of the log it begins anew from what the log holds.
+    pub(super) fn run(mut self) -> Result<Totals, ProduceError> {
+        let mut failures = 0;
+        loop {
+            let lines = self.totals.lines;
+            match self.work() {
+                Ok(true) => return Ok(self.totals),
+                Ok(false) => {}
+                Err(error) if error.may_pass() && failures < MOST_FAILURES => {
+                    failures += 1;
+                    self.failed = true;
+                    let lane = &self.producer;
+                    tracing::warn!(%lane, failures, error = &error as &dyn std::error::Error, "the log failed; going on from what it holds");
+                    self.shared.control.wait(FIRST_PAUSE * (1 << failures));
+                }
+                Err(error) => return Err(error),
+            }
+            if self.totals.lines > lines {
+                failures = 0;
+            }
+        }
+    }
+
+    /// One step and the pause behind it; `true` when the lane is done.
+    fn work(&mut self) -> Result<bool, ProduceError> {
+        if self.shared.control.is_stopped() {
+            if self.failed {
+                self.begin_anew()?;
+            }
+            self.save(true)?;
+            return Ok(true);
+        }
+        match self.step_or_recover()? {
+            Step::Busy => Ok(false),
+            Step::Ended => Ok(true),
+            Step::Idle(wait) => {
+                match self.orders.recv_timeout(wait) {
+                    Ok(order) => self.carry_out(order)?,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // The registry failed, and the producer is being stopped.
+                    Err(RecvTimeoutError::Disconnected) => self.shared.control.wait(wait),
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// A step, as [`Lane::run`] takes it.
+    pub(super) fn step_or_recover(&mut self) -> Result<Step, ProduceError> {
+        if self.failed {
+            self.begin_anew()?;
+        }
+        self.step()
+    }
+
+    /// Carries out the orders, reads every file that is due, and saves when it is time.
+    fn step(&mut self) -> Result<Step, ProduceError> {
+        let result = self.try_step();
+        self.failed |= result.is_err();
+        result
+    }
+
+    fn try_step(&mut self) -> Result<Step, ProduceError> {
+        while let Ok(order) = self.orders.try_recv() {
+            self.carry_out(order)?;
+        }
+        if self.ending {
+            self.save(true)?;
+            return Ok(Step::Ended);
+        }
+        let now = Instant::now();
+        let busy = self.read_round(now)?;
+        self.settle()?;
+        if self.dirty && self.is_time_to_save(busy, now) {
+            self.save(false)?;
+        }
+        self.tell_at_end();
+        if busy {
+            return Ok(Step::Busy);
+        }
+        let reads = self.files.values().filter(|file| file.is_read());
+        let next = reads.map(|file| file.next_read).min();
+        let wait = next.map_or(LONGEST_PAUSE, |next| next.saturating_duration_since(now));
+        Ok(Step::Idle(wait.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)))
+    }
+
+    /// Learns from the log what counts, after a sink or source failed.
+    fn begin_anew(&mut self) -> Result<(), ProduceError> {
+        let Shared { log, .. } = self.shared;
+        let state = self.state_file.load()?;
+        let recovered = recover(log, self.index, &self.producer, state)?;
+        self.source = log.source()?;
+        self.sink = recovered.sink;
+        self.settled = recovered.fences;
+        self.in_flight.clear();
+        self.generation = recovered.progress.generation;
+        self.next = recovered.progress.next;
+        self.unsaved_bytes = 0;
+        self.dirty = true;
+        self.failed = false;
+        self.rewind(recovered.files);
+        Ok(())
+    }
+
+    fn rewind(&mut self, mut recovered: BTreeMap<FileId, FileState>) {
+        let now = Instant::now();
+        let mut lost = 0;
+        for (id, file) in &mut self.files {
+            let before = file.state.position.offset;
+            // A file that neither the state nor the log knows was not begun.
+            let position = recovered.remove(id).map(|file| file.position);
+            file.rewind(position.unwrap_or_default(), now);
+            if file.standing == Standing::Overwritten {
+                drop(self.notes.send(Note::Broken(file.sealed())));
+            } else if file.state.gone {
+                lost += report_lost(
+                    &file.state,
+                    before.saturating_sub(file.state.position.offset),
+                );
+            }
+        }
+        self.lose(lost);
+        let files: Vec<FileState> = recovered.into_values().collect();
+        for file in &files {
+            let known = Followed::known(file.clone(), now);
+            self.files.insert(file.id, known);
+        }
+        self.tell(Note::Known {
+            lane: self.index,
+            files,
+            fresh: false,
+        });
+    }
+
+    fn lose(&mut self, bytes: u64) {
+        self.totals.lost_bytes += bytes;
+        self.shared.counters.lost_bytes.add(bytes);
+    }
+
+    fn carry_out(&mut self, order: Order) -> Result<(), ProduceError> {
+        self.orders_done += 1;
+        let now = Instant::now();
+        match order {
+            Order::Save => return self.save(true),
+            Order::Finish => self.finishing = true,
+            Order::End => self.ending = true,
+            Order::Follow(follow) => {
+                self.dirty = true;
+                let id = follow.id;
+                let file = self.files.entry(id).or_insert_with(|| {
+                    let state = FileState {
+                        id,
+                        path: follow.path.clone(),
+                        place: None,
+                        head: None,
+                        position: Position::default(),
+                        copies: Vec::new(),
+                        gone: false,
+                    };
+                    Followed::known(state, now)
+                });
+                file.follow(*follow, now);
+                self.sort();
+            }
+            Order::Moved { id, path, live } => self.with(id, |file| {
+                file.state.path = path;
+                file.live = live;
+                file.last_growth = now;
+                file.next_read = now;
+                if file.standing == Standing::Nameless {
+                    file.standing = Standing::Named;
+                }
+            }),
+            Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
+            Order::Touched(id) => self.with(id, |file| file.next_read = now),
+            Order::Vanished(id) => self.vanished(id, now),
+            Order::GiveUp(id) => self.give_up(id),
+            Order::Check(id) => self.check(id)?,
+        }
+        Ok(())
+    }
+
+    fn with(&mut self, id: FileId, change: impl FnOnce(&mut Followed)) {
+        if let Some(file) = self.files.get_mut(&id) {
+            change(file);
+            self.dirty = true;
+        }
+    }
+
+    fn sort(&mut self) {
+        self.order = self.files.keys().copied().collect();
+        self.order.sort_by_key(|id| (self.files[id].rank, *id));
+    }
+
+    fn vanished(&mut self, id: FileId, now: Instant) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        if file.standing != Standing::Named {
+            return;
+        }
+        file.standing = Standing::Nameless;
+        file.live = false;
+        file.last_growth = now;
+        file.next_read = now;
+        if !file.is_open() {
+            self.give_up(id);
+            self.with(id, |file| file.state.gone = true);
+            let closed = self.files.get_mut(&id).map(Followed::sealed);
+            closed
+                .into_iter()
+                .for_each(|file| self.tell(Note::Closed(file)));
+        }
+    }
+
+    fn give_up(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        if file.state.gone {
+            return;
+        }
+        file.standing = Standing::Nowhere;
+        file.state.gone = true;
+        file.close();
+        self.dirty = true;
+        let lost = report_lost(&file.state, file.unread());
+        self.lose(lost);
+    }
+
+    fn check(&mut self, id: FileId) -> Result<(), ProduceError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let found = match self.files.get_mut(&id) {
+            Some(file) if file.is_read() => Some(file.read(&mut buffer)),
+            _ => None,
+        };
+        self.buffer = buffer;
+        match found {
+            Some(Ok(Bytes::New { .. })) => self.tell(Note::Intact(id)),
+            Some(Ok(Bytes::Replaced)) => self.replaced(id),
+            Some(Err(error)) => return Err(self.unreadable(id, error)),
+            Some(Ok(Bytes::Missing)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn replaced(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        file.standing = Standing::Overwritten;
+        file.at_end = false;
+        file.close();
+        let state = file.sealed();
+        let (path, offset) = (state.path.display(), state.position.offset);
+        tracing::info!(%path, offset, "a file was truncated or replaced in place; looking for what it held");
+        self.tell(Note::Broken(state));
+    }
+
+    fn unreadable(&self, id: FileId, source: std::io::Error) -> ProduceError {
+        let path = self.files.get(&id).map(|file| file.state.path.clone());
+        ProduceError::File {
+            path: path.unwrap_or_default().display().to_string(),
+            source,
+        }
+    }
+
+    /// Counts what has become durable.
+    fn settle(&mut self) -> Result<(), ProduceError> {
+        let acknowledged = self.sink.acknowledged()?;
+        while self.settled < acknowledged {
+            self.settled += 1;
+            let Some(InFlight { lines, bytes }) = self.in_flight.pop_front() else {
+                break;
+            };
+            let (lines, bytes) = (u64::from(lines), u64::from(bytes));
+            self.totals.lines += lines;
+            self.totals.bytes += bytes;
+            self.shared.counters.produced.add(lines);
+            self.shared.counters.produced_bytes.add(bytes);
+        }
+        Ok(())
+    }
+
+    /// Says once, after the orders so far, that nothing is left to read.
+    fn tell_at_end(&mut self) {
+        if !self.finishing || self.at_end_told == Some(self.orders_done) {
+            return;
+        }
+        let at_end = |file: &Followed| match file.standing {
+            Standing::Nowhere => true,
+            Standing::Named | Standing::Nameless => file.at_end,
+            Standing::Overwritten => false,
+        };
+        if self.files.values().all(at_end) {
+            self.at_end_told = Some(self.orders_done);
+            self.tell(Note::AtEnd {
+                lane: self.index,
+                orders: self.orders_done,
+            });
+        }
+    }
+}
+
+/// Says which bytes of a file are lost, and returns how many are known to be.
+fn report_lost(file: &FileState, bytes: u64) -> u64 {
+    let (path, from) = (file.path.display(), file.position.offset);
+    if bytes > 0 {
+        let to = from + bytes;
+        tracing::warn!(%path, from, to, "bytes of a file were destroyed before they could be read; they are lost");
+    } else {
+        tracing::info!(%path, from, "a file is gone; whatever was written to it behind this offset is lost");
+    }
+    bytes
+}

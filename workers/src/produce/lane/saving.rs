@@ -1,0 +1,141 @@
+//! Saves how far a lane has come, and lets go of files that are done.
+
+use std::time::{Duration, Instant};
+
+use super::{Lane, Standing};
+use crate::produce::ProduceError;
+use crate::produce::followed::Followed;
+use crate::produce::state::State;
+use crate::tail::Note;
+use crate::tail::identity::{FileId, Place};
+
+/// How much is sent at most between two saves: a restart scans little more than that.
+const SAVE_BYTES: u64 = 64 << 20;
+
+/// How long nothing was sent when a lane counts as idle.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How many files that are gone a lane remembers, so that none is read again when it comes back.
+const MOST_GONE: usize = 1000;
+
+impl Lane<'_> {
+    pub(super) fn is_time_to_save(&self, busy: bool, now: Instant) -> bool {
+        let since = |then| now.saturating_duration_since(then);
+        since(self.saved_at) >= self.shared.options.save_every
+            || self.unsaved_bytes >= SAVE_BYTES
+            || (!busy && since(self.last_sent) >= IDLE && since(self.saved_at) >= IDLE)
+    }
+
+    /// Waits until everything that was sent is durable, and saves. Only the `final` save fails where the
+    /// disk does: until then, the older state and the log together still tell everything.
+    pub(super) fn save(&mut self, last: bool) -> Result<(), ProduceError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.sink.flush()?;
+        self.settle()?;
+        let end = self.source.bounds(self.index)?.end;
+        self.forget_gone();
+        let state = State {
+            generation: self.generation,
+            next: self.next,
+            scan_from: end,
+            files: self.files.values_mut().map(Followed::sealed).collect(),
+        };
+        self.saved_at = Instant::now();
+        if let Err(error) = self.state_file.save(&state) {
+            if last {
+                return Err(error.into());
+            }
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "cannot save the state; it is tried again, and nothing is lost meanwhile"
+            );
+            return Ok(());
+        }
+        // The previous copy must stay usable, so the records it needs must stay too.
+        self.shared.control.set_saved(self.index, self.scan_from);
+        self.scan_from = end;
+        self.unsaved_bytes = 0;
+        self.dirty = false;
+        self.let_go();
+        Ok(())
+    }
+
+    /// Closes files that have no name and are done, and removes those that the options say to remove.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        let done: Vec<FileId> = self
+            .files
+            .values()
+            .filter(|file| file.is_read() && file.is_finished(now, self.grace_of(file)))
+            .map(|file| file.state.id)
+            .collect();
+        for id in done {
+            let Some(file) = self.files.get_mut(&id) else {
+                continue;
+            };
+            if file.standing == Standing::Nameless {
+                file.close();
+                file.standing = Standing::Nowhere;
+                file.state.gone = true;
+                let state = file.sealed();
+                self.tell(Note::Closed(state));
+                self.dirty = true;
+            } else if self.shared.options.delete_finished && remove(file) {
+                self.forget(id);
+            }
+        }
+    }
+
+    /// A file that is to be removed was closed by its writer before it was renamed: then a complete last
+    /// line is its end.
+    fn grace_of(&self, file: &Followed) -> Duration {
+        let ended = file.state.position.tail().last() == Some(&b'\n');
+        if self.shared.options.delete_finished && file.standing == Standing::Named && ended {
+            Duration::ZERO
+        } else {
+            self.shared.tuning.grace
+        }
+    }
+
+    fn forget(&mut self, id: FileId) {
+        self.files.remove(&id);
+        self.sort();
+        self.dirty = true;
+        self.tell(Note::Removed(id));
+    }
+
+    fn forget_gone(&mut self) {
+        let gone = self.files.values().filter(|file| file.state.gone);
+        let mut gone: Vec<(u64, FileId)> = gone.map(|file| (file.rank, file.state.id)).collect();
+        if gone.len() <= MOST_GONE {
+            return;
+        }
+        gone.sort_unstable();
+        let excess = gone.len() - MOST_GONE;
+        gone.truncate(excess);
+        gone.into_iter().for_each(|(_, id)| self.forget(id));
+    }
+}
+
+/// Removes a file if it is still the one that was read, and was read to its end.
+fn remove(file: &Followed) -> bool {
+    let path = file.path();
+    let Ok(metadata) = std::fs::metadata(&path) else {
+        return false;
+    };
+    let same = file.state.place == Some(Place::of(&metadata));
+    if !same || metadata.len() != file.state.position.offset {
+        return false;
+    }
+    match std::fs::remove_file(&path) {
+        Ok(()) => true,
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "cannot remove a file that is done; it stays");
+            false
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A log in memory that can lose answers, refuse records and let them land late.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::log::{Identity, LogError, NewRecord, Offset, Record, Sink, Source};
+
+#[derive(Clone)]
+pub(super) struct FakeLog {
+    partitions: Arc<Vec<Mutex<Partition>>>,
+}
+
+#[derive(Default)]
+struct Partition {
+    start: usize,
+    records: Vec<NewRecord>,
+    fault: Option<Fault>,
+}
+
+/// What happens to the record that is sent after `after` more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) after: u32,
+    pub(super) written: bool,
+}
+
+impl FakeLog {
+    pub(super) fn new(partitions: u32) -> Self {
+        let partitions = (0..partitions).map(|_| Mutex::default()).collect();
+        Self {
+            partitions: Arc::new(partitions),
+        }
+    }
+
+    pub(super) fn partitions(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    fn with<T>(&self, partition: u32, act: impl FnOnce(&mut Partition) -> T) -> T {
+        act(&mut self.partitions[partition as usize].lock().unwrap())
+    }
+
+    pub(super) fn records(&self, partition: u32) -> Vec<NewRecord> {
+        self.with(partition, |p| p.records.clone())
+    }
+
+    pub(super) fn append(&self, partition: u32, record: NewRecord) {
+        self.with(partition, |p| p.records.push(record));
+    }
+
+    pub(super) fn fail(&self, partition: u32, fault: Fault) {
+        self.with(partition, |p| p.fault = Some(fault));
+    }
+
+    pub(super) fn trim(&self, partition: u32, start: Offset) {
+        self.with(partition, |p| p.start = start as usize);
+    }
+}
+
+impl Log for FakeLog {
+    fn identity(&self) -> Identity {
+        Identity {
+            cluster: "fake".to_owned(),
+            topic: "lines".to_owned(),
+            topic_id: "1".to_owned(),
+            partitions: self.partitions(),
+        }
+    }
+
+    fn source(&self) -> Result<Box<dyn Source>, LogError> {
+        Ok(Box::new(FakeSource {
+            log: self.clone(),
+            assigned: None,
+        }))
+    }
+
+    fn sink(&self, partition: u32) -> Result<Box<dyn Sink>, LogError> {
+        Ok(Box::new(FakeSink {
+            log: self.clone(),
+            partition,
+            sent: 0,
+            failed: false,
+        }))
+    }
+}
+
+struct FakeSource {
+    log: FakeLog,
+    assigned: Option<(u32, usize)>,
+}
+
+impl Source for FakeSource {
+    fn assign(&mut self, partition: u32, offset: Offset) -> Result<(), LogError> {
+        self.assigned = Some((partition, offset as usize));
+        Ok(())
+    }
+
+    fn pause(&mut self, _partition: u32, _paused: bool) {}
+
+    fn poll(
+        &mut self,
+        _timeout: Duration,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<usize, LogError> {
+        let Some((partition, next)) = &mut self.assigned else {
+            return Ok(0);
+        };
+        let records = self.log.records(*partition);
+        for (offset, record) in records.iter().enumerate().skip(*next) {
+            each(Record {
+                partition: *partition,
+                offset: offset as u64,
+                timestamp: record.timestamp,
+                key: &record.key,
+                value: &record.value,
+            });
+        }
+        let read = records.len() - *next;
+        *next = records.len();
+        Ok(read)
+    }
+
+    fn bounds(&mut self, partition: u32) -> Result<Range<Offset>, LogError> {
+        Ok(self
+            .log
+            .with(partition, |p| p.start as u64..p.records.len() as u64))
+    }
+}
+
+struct FakeSink {
+    log: FakeLog,
+    partition: u32,
+    sent: u64,
+    failed: bool,
+}
+
+impl FakeSink {
+    fn check(&self) -> Result<(), LogError> {
+        if !self.failed {
+            return Ok(());
+        }
+        Err(LogError::Failed {
+            place: "fake".to_owned(),
+            action: "write",
+            source: "told to fail".into(),
+        })
+    }
+}
+
+impl Sink for FakeSink {
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        self.check()?;
+        let (written, failed) = self.log.with(self.partition, |p| {
+            let due = p.fault.filter(|fault| fault.after == 0);
+            if let Some(fault) = &mut p.fault {
+                fault.after = fault.after.saturating_sub(1);
+            }
+            if due.is_some() {
+                p.fault = None;
+            }
+            let written = due.is_none_or(|fault| fault.written);
+            if written {
+                p.records.push(record);
+            }
+            (written, due.is_some())
+        });
+        self.failed = failed;
+        self.sent += u64::from(written && !failed);
+        self.check()
+    }
+
+    fn acknowledged(&mut self) -> Result<u64, LogError> {
+        self.check()?;
+        Ok(self.sent)
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.check()
+    }
+}

@@ -1,0 +1,168 @@
+//! Rotation in all its kinds, first one at a time, then at random against an oracle.
+
+use super::*;
+
+/// Runs `change` while the producer is running, between files that are read to their end before and
+/// after; then the same while it is down. `change` gets what the producer has read already.
+fn both_ways(name: &str, change: impl Fn(&World), expected: &[&str]) {
+    for running in [true, false] {
+        let world = World::new(2, &["app.log"]);
+        world.append("app.log", "first\nsecond\n");
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        if running {
+            change(&world);
+            producer.finish();
+        } else {
+            drop(producer);
+            change(&world);
+            world.finish();
+        }
+        world.finish();
+        let mut expected: Vec<String> = expected.iter().map(|l| format!("{l}\n")).collect();
+        expected.sort();
+        assert_eq!(world.sorted_lines(), expected, "{name}, running: {running}");
+    }
+}
+
+#[test]
+fn a_renamed_file_is_finished_and_its_successor_read() {
+    both_ways(
+        "rename",
+        |world| {
+            world.append("app.log", "third\n");
+            world.rename("app.log", "app.log.1");
+            world.append("app.log.1", "fourth\n");
+            world.append("app.log", "fifth\n");
+        },
+        &["first", "second", "third", "fourth", "fifth"],
+    );
+}
+
+#[test]
+fn several_rotations_while_nobody_looks_lose_nothing() {
+    both_ways(
+        "rename twice",
+        |world| {
+            world.append("app.log", "third\n");
+            world.rename("app.log", "app.log.1");
+            world.append("app.log", "fourth\n");
+            world.rename("app.log.1", "app.log.2");
+            world.rename("app.log", "app.log.1");
+            world.append("app.log", "fifth\n");
+        },
+        &["first", "second", "third", "fourth", "fifth"],
+    );
+}
+
+#[test]
+fn a_truncated_file_is_finished_from_its_copy() {
+    both_ways(
+        "copytruncate",
+        |world| {
+            world.append("app.log", "third\n");
+            fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+            world.write("app.log", "");
+            world.append("app.log", "fourth\n");
+        },
+        &["first", "second", "third", "fourth"],
+    );
+}
+
+#[test]
+fn content_that_was_rewritten_beyond_the_offset_is_new() {
+    both_ways(
+        "truncate and rewrite",
+        |world| world.write("app.log", "first\nSECOND\nthird\nfourth\n"),
+        // The same first line: only what stands before the offset tells.
+        &["first", "second", "first", "SECOND", "third", "fourth"],
+    );
+}
+
+#[test]
+fn a_file_that_is_deleted_and_made_again_is_new() {
+    both_ways(
+        "delete and recreate",
+        |world| {
+            fs::remove_file(world.path("app.log")).unwrap();
+            world.write("app.log", "first\nother\nthird\n");
+        },
+        &["first", "second", "first", "other", "third"],
+    );
+}
+
+#[test]
+fn a_copy_that_is_made_before_the_truncation_is_never_read() {
+    let world = World::new(1, &["app.log*"]);
+    world.append("app.log", numbered(0..5));
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+    producer.settle();
+    world.append("app.log", numbered(5..7));
+    producer.settle();
+    world.write("app.log", "");
+    producer.settle();
+    world.append("app.log", numbered(7..9));
+    producer.settle();
+    drop(producer);
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..9));
+}
+
+#[test]
+fn siblings_with_the_same_first_line_are_not_taken_for_copies() {
+    let world = World::new(2, &["app.log"]);
+    for (name, n) in [("app.log.2", 0), ("app.log.1", 10), ("app.log", 20)] {
+        world.append(name, "# header\n");
+        world.append(name, numbered(n..n + 5));
+    }
+    world.finish();
+    world.finish();
+    assert_eq!(world.lines().len(), 18);
+}
+
+#[test]
+fn files_rotated_before_the_first_start_are_read_oldest_first() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log.000000000010", numbered(0..10));
+    world.append("app.log.000000000020", numbered(10..20));
+    world.append("app.log", numbered(20..30));
+    world.append("app.log.3.gz", "compressed\n");
+    world.append("app.logs", "another\n");
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..30));
+}
+
+#[test]
+fn finished_files_are_removed_only_when_told_so_and_never_the_live_one() {
+    let mut world = World::new(2, &["app.log"]);
+    world.append("app.log.000000000010", numbered(0..10));
+    world.append("app.log", numbered(10..20));
+    world.finish();
+    assert!(world.path("app.log.000000000010").exists());
+    world.options.delete_finished = true;
+    world.finish();
+    assert!(!world.path("app.log.000000000010").exists());
+    assert!(world.path("app.log").exists());
+    world.rename("app.log", "app.log.000000000020");
+    world.append("app.log", numbered(20..30));
+    world.finish();
+    assert!(!world.path("app.log.000000000020").exists());
+    assert_eq!(world.sorted_lines().concat(), numbered(0..30));
+}
+
+#[test]
+fn bytes_that_were_seen_and_destroyed_are_counted() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", "first\npartial");
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    world.write("app.log", "other\n");
+    producer.finish();
+    assert_eq!(world.lines(), ["first\n", "other\n"]);
+    assert_eq!(world.counters.lost_bytes.get(), 7);
+}

@@ -1,0 +1,254 @@
+//! Finds the files that the paths and globs of a pipeline mean, with their rotated siblings. It lists
+//! folders and asks for metadata; it opens no file.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::identity::Place;
+use super::names::{Age, is_compressed, rotated};
+
+/// A file that may be followed.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its path now.
+    pub path: PathBuf,
+    /// Where it is on the disk.
+    pub place: Place,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The log it belongs to: its own path, or that of the log it was rotated away from.
+    pub base: PathBuf,
+    /// A path or glob names it, and it is not a rotated sibling.
+    pub live: bool,
+}
+
+/// What was found at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Files that may be followed, each once; within a log the oldest first, the live one last.
+    pub candidates: Vec<Candidate>,
+    /// Every name in the folders of the logs, by device and inode.
+    pub names: HashMap<(u64, u64), PathBuf>,
+    /// Compressed siblings by the log they belong to.
+    pub compressed: Vec<(PathBuf, PathBuf)>,
+    /// The folders that could be listed.
+    pub folders: HashSet<PathBuf>,
+    /// The paths and globs for which nothing was found.
+    pub missing: Vec<String>,
+}
+
+/// Why files cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// The glob is malformed.
+    #[error("path {pattern:?} is not a valid glob: correct it in spec.source.files.paths")]
+    Pattern {
+        /// The glob.
+        pattern: String,
+        /// What is wrong.
+        #[source]
+        source: glob::PatternError,
+    },
+    /// A folder was given.
+    #[error("path {path:?} is a folder: name its files, for example with {path}/*.log")]
+    Folder {
+        /// The folder.
+        path: String,
+    },
+    /// A device, pipe or socket was given.
+    #[error(
+        "path {path:?} is not a regular file, so there is no place in it to remember: name a file"
+    )]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// A path cannot be looked at.
+    #[error(
+        "cannot read {path:?}: give this user the right to read the file and to enter its folder, or take the path out"
+    )]
+    Unreadable {
+        /// The path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Expands `patterns`.
+pub fn discover(patterns: &[String]) -> Result<Snapshot, DiscoverError> {
+    let mut snapshot = Snapshot::default();
+    let mut bases = BTreeMap::new();
+    for pattern in patterns {
+        for (path, metadata) in expand(pattern)? {
+            bases.insert(path, (metadata, pattern.as_str()));
+        }
+    }
+    let siblings = siblings(&mut bases, &mut snapshot);
+    let mut matched = HashSet::new();
+    let mut seen = HashSet::new();
+    let mut groups: BTreeMap<PathBuf, Vec<(Age, Candidate)>> = BTreeMap::new();
+    for (path, (metadata, pattern)) in &bases {
+        let Some(metadata) = metadata else { continue };
+        matched.insert(*pattern);
+        let place = Place::of(metadata);
+        // Two names of one file (links, overlapping globs) are one file.
+        if seen.insert(place) {
+            let candidate = candidate(path.clone(), metadata, path, true);
+            groups
+                .entry(path.clone())
+                .or_default()
+                .push((Age::Live, candidate));
+        }
+    }
+    for (path, base, age) in siblings {
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue; // gone since the folder was listed
+        };
+        if let Some((_, pattern)) = bases.get(&base) {
+            matched.insert(*pattern);
+        }
+        if metadata.is_file() && seen.insert(Place::of(&metadata)) {
+            let candidate = candidate(path, &metadata, &base, false);
+            groups.entry(base).or_default().push((age, candidate));
+        }
+    }
+    for (_, mut group) in groups {
+        group.sort_by(|a, b| a.0.cmp(&b.0));
+        snapshot
+            .candidates
+            .extend(group.into_iter().map(|(_, candidate)| candidate));
+    }
+    let missing = patterns
+        .iter()
+        .filter(|pattern| !matched.contains(pattern.as_str()));
+    snapshot.missing = missing.cloned().collect();
+    Ok(snapshot)
+}
+
+fn candidate(path: PathBuf, metadata: &fs::Metadata, base: &Path, live: bool) -> Candidate {
+    Candidate {
+        path,
+        place: Place::of(metadata),
+        size: metadata.len(),
+        base: base.to_owned(),
+        live,
+    }
+}
+
+type Found = Vec<(PathBuf, Option<fs::Metadata>)>;
+
+/// The files that one pattern names. A plain path is there even when its file is missing, because its
+/// rotated siblings may not be.
+fn expand(pattern: &str) -> Result<Found, DiscoverError> {
+    let path = PathBuf::from(pattern);
+    let plain = !pattern.contains(['*', '?', '[']);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(DiscoverError::Folder {
+                path: pattern.trim_end_matches('/').to_owned(),
+            });
+        }
+        Ok(metadata) if metadata.is_file() => return Ok(vec![(path, Some(metadata))]),
+        Ok(_) => {
+            return Err(DiscoverError::NotAFile {
+                path: pattern.to_owned(),
+            });
+        }
+        Err(error) if plain && error.kind() == io::ErrorKind::NotFound => {
+            return Ok(vec![(path, None)]);
+        }
+        Err(source) if plain => {
+            return Err(DiscoverError::Unreadable {
+                path: pattern.to_owned(),
+                source,
+            });
+        }
+        Err(_) => {}
+    }
+    let paths = glob::glob(pattern).map_err(|source| DiscoverError::Pattern {
+        pattern: pattern.to_owned(),
+        source,
+    })?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| DiscoverError::Unreadable {
+            path: error.path().display().to_string(),
+            source: error.into(),
+        })?;
+        let compressed = path
+            .file_name()
+            .is_some_and(|n| is_compressed(&n.to_string_lossy()));
+        if compressed {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => found.push((path, Some(metadata))),
+            _ => {} // a folder, or gone since
+        }
+    }
+    Ok(found)
+}
+
+type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, &'a str)>;
+
+/// Lists the folders of the logs and returns the rotated siblings (path, base, age). A file that a glob
+/// names although it is a rotated sibling of another is taken out of `bases`.
+fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, PathBuf, Age)> {
+    // The folder and name under which siblings stand: those of the file itself where the path is a link.
+    let mut folders: BTreeMap<PathBuf, HashMap<String, PathBuf>> = BTreeMap::new();
+    for path in bases.keys() {
+        let linked = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        let real = if linked {
+            fs::canonicalize(path).ok()
+        } else {
+            None
+        };
+        let real = real.as_ref().unwrap_or(path);
+        let (Some(folder), Some(name)) = (real.parent(), real.file_name()) else {
+            continue;
+        };
+        folders
+            .entry(folder.to_owned())
+            .or_default()
+            .insert(name.to_string_lossy().into_owned(), path.clone());
+    }
+    let mut found = Vec::new();
+    for (folder, logs) in folders {
+        let listed = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &folder
+        };
+        let (Ok(entries), Ok(metadata)) = (fs::read_dir(listed), fs::metadata(listed)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let path = folder.join(entry.file_name());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_compressed(&name) {
+                let mut log = logs
+                    .iter()
+                    .filter(|(log, _)| name.starts_with(log.as_str()));
+                if let Some((_, base)) = log.next() {
+                    snapshot.compressed.push((base.clone(), path));
+                }
+                continue;
+            }
+            if let Some((base, age)) = rotated(&name).find_map(|(log, age)| {
+                let base = logs.get(log)?;
+                Some((base.clone(), age))
+            }) {
+                bases.remove(&path);
+                found.push((path.clone(), base, age));
+            }
+            snapshot.names.insert((metadata.dev(), entry.ino()), path);
+        }
+        snapshot.folders.insert(folder);
+    }
+    found
+}

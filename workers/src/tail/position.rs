@@ -1,0 +1,148 @@
+//! How far a file was read, with the evidence that tells whether a file still is the one that was read:
+//! hashes of what stands before this offset and before a few earlier ones. Reads files.
+
+use std::fs::File;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::{Head, Mark, SAMPLE_BYTES, hash, read_range};
+
+/// How far a file was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The offset of the next byte to read.
+    pub offset: u64,
+    /// It stands within a line whose earlier chunks were taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mid_line: bool,
+    /// The bytes before `offset`, as of the last [`Position::seal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<Mark>,
+    /// Earlier marks, ever farther apart: a file that shrank, or a copy that was made too early, is told
+    /// by them. A few dozen at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    samples: Vec<Mark>,
+    /// The bytes before `offset`, at most [`SAMPLE_BYTES`]; empty while they are known as hash only.
+    #[serde(skip)]
+    tail: Vec<u8>,
+}
+
+/// What a file is, measured against a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// It has everything that was read.
+    Same,
+    /// It ends before the position, and what it has is what was read.
+    Shorter,
+    /// It is another file.
+    Other,
+}
+
+impl Position {
+    /// The start of a file, or a place in it before which nothing is known.
+    pub fn at(offset: u64) -> Self {
+        Self {
+            offset,
+            ..Self::default()
+        }
+    }
+
+    /// The bytes before the offset, as far as they are known.
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    /// Moves on over `bytes`, which stand at the offset.
+    pub fn advance(&mut self, bytes: &[u8], mid_line: bool) {
+        if self.tail.is_empty()
+            && let Some(end) = self.end
+        {
+            self.samples.push(end);
+        }
+        self.end = None;
+        self.offset += bytes.len() as u64;
+        self.mid_line = mid_line;
+        if bytes.len() >= SAMPLE_BYTES {
+            self.tail.clear();
+            self.tail
+                .extend_from_slice(&bytes[bytes.len() - SAMPLE_BYTES..]);
+        } else {
+            let excess = (self.tail.len() + bytes.len()).saturating_sub(SAMPLE_BYTES);
+            self.tail.drain(..excess);
+            self.tail.extend_from_slice(bytes);
+        }
+        // Half as far again each time: at most a hundred marks for any size, and each costs one hash.
+        let last = self.samples.last().map_or(0, |mark| mark.at);
+        if self.offset >= last + last / 2 + 64 || self.samples.is_empty() {
+            self.samples.extend(self.mark());
+        }
+    }
+
+    /// Goes back to `offset`, where the file ends now: it shrank.
+    pub fn shrink(&mut self, offset: u64) {
+        self.samples.retain(|mark| mark.at <= offset);
+        self.offset = offset;
+        self.mid_line = false;
+        self.end = None;
+        self.tail.clear();
+    }
+
+    /// Puts down the hash of the bytes before the offset, for the state file.
+    pub fn seal(&mut self) {
+        if let Some(mark) = self.mark() {
+            self.end = Some(mark);
+        }
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        (!self.tail.is_empty()).then(|| Mark {
+            at: self.offset,
+            len: self.tail.len() as u32,
+            hash: hash(&self.tail),
+        })
+    }
+
+    fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        let end = self.mark().or(self.end);
+        self.samples.iter().copied().chain(end)
+    }
+
+    /// Measures a file of `size` bytes. The marks decide; a file that was not read yet is told by its
+    /// head alone.
+    pub fn compare(&self, head: Option<Head>, file: &File, size: u64) -> io::Result<Likeness> {
+        if let Some(head) = head
+            && !head.begins(&read_range(file, 0, head.len as usize)?)
+        {
+            return Ok(Likeness::Other);
+        }
+        let mut beyond_head = false;
+        let mut marked = false;
+        for mark in self.marks().filter(|mark| mark.at <= size) {
+            if !mark.stands(file)? {
+                return Ok(Likeness::Other);
+            }
+            marked = true;
+            beyond_head |= head.is_none_or(|head| mark.at > u64::from(head.len));
+        }
+        Ok(if size >= self.offset {
+            // Nothing read, nothing known: not even a head to go by.
+            if marked || head.is_some() {
+                Likeness::Same
+            } else {
+                Likeness::Other
+            }
+        } else if beyond_head {
+            Likeness::Shorter
+        } else {
+            Likeness::Other
+        })
+    }
+
+    /// Reads the bytes before the offset from a file that was found to be the same.
+    pub fn load_tail(&mut self, file: &File) -> io::Result<()> {
+        let len = self.offset.min(SAMPLE_BYTES as u64);
+        self.tail = read_range(file, self.offset - len, len as usize)?;
+        Ok(())
+    }
+}

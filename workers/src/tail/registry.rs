@@ -1,0 +1,293 @@
+//! Decides which file on the disk continues which known file. One registry serves all lanes, because a
+//! rotated file or its copy may have been read by any of them.
+//!
+//! At each look, every file found is taken for the first of these that holds:
+//! 1. a file that is followed (same device, inode and birth time), perhaps under a new name;
+//! 2. a known file that is not followed: same place, or the id that this place gives, and the bytes before
+//!    the remembered offset stand there;
+//! 3. the continuation of a known file that vanished or was overwritten: same head, same bytes before the
+//!    offset, but another place (a copy made by copytruncate, a new device number);
+//! 4. a copy of a file that is still followed: held back;
+//! 5. a new file.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use logpipe_api::pipeline::StartAt;
+
+use super::discover::{Candidate, DiscoverError, Snapshot, discover};
+use super::identity::{FileId, Place};
+use super::{FileState, Note, Order};
+
+mod copies;
+mod resume;
+
+use copies::Copy;
+
+/// All files that the lanes of a producer know.
+pub struct Registry {
+    patterns: Vec<String>,
+    start_at: StartAt,
+    lanes: u32,
+    known: HashMap<FileId, Known>,
+    /// The files that are followed and have a name.
+    places: HashMap<Place, FileId>,
+    /// Files that differed from a followed one which begins like them; `true` once the followed one was
+    /// found to be intact after that.
+    suspects: HashMap<(Place, FileId), bool>,
+    warned: HashSet<PathBuf>,
+    fresh_lanes: u32,
+    looks: u64,
+    finishing: bool,
+}
+
+struct Known {
+    lane: u32,
+    /// Path, place and head as of now; the position as of the time when the lane last followed it.
+    file: FileState,
+    base: PathBuf,
+    live: bool,
+    size: u64,
+    status: Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// No file on the disk is known to be it.
+    Absent,
+    /// Its lane reads it.
+    Followed,
+    /// Its lane reads it through an open handle; it has no name.
+    Nameless,
+    /// Other content stands where it was.
+    Overwritten,
+}
+
+impl Status {
+    fn is_read(self) -> bool {
+        matches!(self, Self::Followed | Self::Nameless)
+    }
+}
+
+/// What a look at the disk came to.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What to tell which lane, in order.
+    pub orders: Vec<(u32, Order)>,
+    /// The paths and globs for which there is no file.
+    pub missing: Vec<String>,
+    /// Files are held back until it is clear what they are.
+    pub undecided: bool,
+}
+
+impl Look {
+    fn tell(&mut self, lane: u32, order: Order) {
+        self.orders.push((lane, order));
+    }
+}
+
+impl Registry {
+    /// A registry that knows no file yet. `lanes` is at least 1.
+    pub fn new(patterns: Vec<String>, start_at: StartAt, lanes: u32) -> Self {
+        Self {
+            patterns,
+            start_at,
+            lanes,
+            known: HashMap::new(),
+            places: HashMap::new(),
+            suspects: HashMap::new(),
+            warned: HashSet::new(),
+            fresh_lanes: 0,
+            looks: 0,
+            finishing: false,
+        }
+    }
+
+    /// From now on, files without a complete first line are taken too.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// How many files the lanes follow.
+    pub fn following(&self) -> u64 {
+        let read = self.known.values().filter(|known| known.status.is_read());
+        read.count() as u64
+    }
+
+    /// Takes note of what a lane said. [`Note::AtEnd`] is none of the registry's business.
+    pub fn note(&mut self, note: Note) {
+        match note {
+            Note::Known { lane, files, fresh } => {
+                self.fresh_lanes += u32::from(fresh);
+                for file in files {
+                    let known = Known {
+                        lane,
+                        base: file.path.clone(),
+                        live: false,
+                        size: 0,
+                        status: Status::Absent,
+                        file,
+                    };
+                    self.known.insert(known.file.id, known);
+                }
+            }
+            Note::Broken(file) => self.part_with(file, Status::Overwritten),
+            Note::Closed(file) => self.part_with(file, Status::Absent),
+            Note::Intact(id) => {
+                let suspects = self.suspects.iter_mut().filter(|((_, of), _)| *of == id);
+                suspects.for_each(|(_, cleared)| *cleared = true);
+            }
+            Note::Removed(id) => {
+                if let Some(place) = self.known.remove(&id).and_then(|known| known.file.place) {
+                    self.leave(place, id);
+                }
+            }
+            Note::AtEnd { .. } => {}
+        }
+    }
+
+    fn part_with(&mut self, file: FileState, status: Status) {
+        if let Some(place) = file.place {
+            self.leave(place, file.id);
+        }
+        if let Some(known) = self.known.get_mut(&file.id) {
+            known.file = file;
+            known.status = status;
+        }
+    }
+
+    fn leave(&mut self, place: Place, id: FileId) {
+        if self.places.get(&place) == Some(&id) {
+            self.places.remove(&place);
+        }
+    }
+
+    /// Looks at the disk and decides. The notes that were taken before are older than what it sees.
+    pub fn look(&mut self) -> Result<Look, DiscoverError> {
+        let snapshot = discover(&self.patterns)?;
+        self.looks += 1;
+        let mut look = Look {
+            missing: snapshot.missing.clone(),
+            ..Look::default()
+        };
+        let unknown = self.recognise(&snapshot, &mut look);
+        let mut found = Vec::new();
+        for (rank, candidate) in unknown {
+            found.extend(self.open(rank, candidate)?);
+        }
+        let found = self.resume(found, &mut look)?;
+        let found = self.continue_elsewhere(found, &mut look)?;
+        self.give_up(&snapshot, &mut look);
+        for file in found {
+            match self.copy_of_followed(&file, &mut look)? {
+                Copy::Yes => {}
+                Copy::Perhaps => look.undecided = true,
+                Copy::No => self.begin(&file, &mut look)?,
+            }
+        }
+        if self.looks == 1 && self.start_at == StartAt::End {
+            (0..self.lanes).for_each(|lane| look.tell(lane, Order::Save));
+        }
+        Ok(look)
+    }
+
+    /// Finds the files that are followed, wherever they are now, and returns the others with their rank.
+    fn recognise(&mut self, snapshot: &Snapshot, look: &mut Look) -> Vec<(u64, Candidate)> {
+        let copies: HashSet<Place> = self
+            .known
+            .values()
+            .flat_map(|known| known.file.copies.iter().copied())
+            .collect();
+        let mut seen = HashSet::new();
+        let mut unknown = Vec::new();
+        for (index, candidate) in snapshot.candidates.iter().enumerate() {
+            if let Some(&id) = self.places.get(&candidate.place) {
+                seen.insert(id);
+                self.moved(id, candidate, look);
+            } else if !copies.contains(&candidate.place) {
+                unknown.push((self.rank(index), candidate.clone()));
+            }
+        }
+        self.find_renamed(snapshot, &seen, &mut unknown, look);
+        unknown
+    }
+
+    /// Later looks rank behind earlier ones, and within a look the oldest file comes first.
+    fn rank(&self, index: usize) -> u64 {
+        (self.looks << 32) | index as u64
+    }
+
+    fn moved(&mut self, id: FileId, candidate: &Candidate, look: &mut Look) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        if known.file.path != candidate.path || known.live != candidate.live {
+            known.file.path.clone_from(&candidate.path);
+            known.live = candidate.live;
+            let (path, live) = (candidate.path.clone(), candidate.live);
+            look.tell(known.lane, Order::Moved { id, path, live });
+        }
+        if known.size != candidate.size {
+            known.size = candidate.size;
+            look.tell(known.lane, Order::Touched(id));
+        }
+    }
+
+    /// Files that no path, glob or rotated name leads to any more: they have another name in their
+    /// folder, or none.
+    fn find_renamed(
+        &mut self,
+        snapshot: &Snapshot,
+        seen: &HashSet<FileId>,
+        unknown: &mut Vec<(u64, Candidate)>,
+        look: &mut Look,
+    ) {
+        let mut missed: Vec<FileId> = self.known.keys().copied().collect();
+        missed.retain(|id| !seen.contains(id));
+        for id in missed {
+            let known = &self.known[&id];
+            let Some(place) = known.file.place else {
+                continue;
+            };
+            let renamed = snapshot.names.get(&(place.device, place.inode));
+            let renamed = renamed.and_then(|path| stat(path, &known.base));
+            let renamed = renamed.filter(|candidate| candidate.place == place);
+            match (known.status, renamed) {
+                (Status::Followed, Some(candidate)) => self.moved(id, &candidate, look),
+                (Status::Followed, None) => {
+                    let folder = known.file.path.parent().unwrap_or(Path::new(""));
+                    if snapshot.folders.contains(folder) {
+                        look.tell(known.lane, Order::Vanished(id));
+                        self.leave(place, id);
+                        self.set_status(id, Status::Nameless);
+                    }
+                }
+                (Status::Absent, Some(candidate)) => {
+                    let listed = unknown.iter().any(|(_, other)| other.place == place);
+                    if !listed && !self.places.contains_key(&place) {
+                        unknown.insert(0, (self.rank(0), candidate));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn set_status(&mut self, id: FileId, status: Status) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.status = status;
+        }
+    }
+}
+
+/// A file that was renamed to something that is no rotated name.
+fn stat(path: &Path, base: &Path) -> Option<Candidate> {
+    let metadata = std::fs::metadata(path).ok()?;
+    metadata.is_file().then(|| Candidate {
+        path: path.to_owned(),
+        place: Place::of(&metadata),
+        size: metadata.len(),
+        base: base.to_owned(),
+        live: false,
+    })
+}

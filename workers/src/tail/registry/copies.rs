@@ -1,0 +1,85 @@
+//! A file that begins like one that is followed may be its copy: copytruncate makes it while the original
+//! still has its content. It is held back until it is clear what it is.
+
+use std::fs::File;
+use std::io;
+
+use super::resume::{Found, unreadable};
+use super::{Known, Look, Registry, Status};
+use crate::tail::Order;
+use crate::tail::discover::DiscoverError;
+use crate::tail::identity::{FileId, Place, SAMPLE_BYTES, read_range};
+
+/// Whether a file is a copy of one that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    Yes,
+    No,
+    /// The original must be looked at first.
+    Perhaps,
+}
+
+impl Registry {
+    pub(super) fn copy_of_followed(
+        &mut self,
+        file: &Found,
+        look: &mut Look,
+    ) -> Result<Copy, DiscoverError> {
+        if file.candidate.live {
+            return Ok(Copy::No);
+        }
+        let alike: Vec<FileId> = self
+            .known
+            .values()
+            .filter(|known| known.status.is_read() && known.base == file.candidate.base)
+            .filter(|known| known.file.head.is_some_and(|head| head.begins(&file.start)))
+            .map(|known| known.file.id)
+            .collect();
+        for id in alike {
+            let known = &self.known[&id];
+            let (lane, live) = (known.lane, known.live);
+            let copy =
+                compare(known, file).map_err(|error| unreadable(&file.candidate.path, error))?;
+            let suspect = (file.candidate.place, id);
+            match copy {
+                Copy::Yes => {
+                    self.suspects.remove(&suspect);
+                    return Ok(Copy::Yes);
+                }
+                Copy::Perhaps => return Ok(Copy::Perhaps),
+                Copy::No if !live || self.suspects.get(&suspect) == Some(&true) => {}
+                // It differs from the original as it is now. That may have been truncated a moment ago,
+                // and only its lane can tell.
+                Copy::No => {
+                    self.suspects.insert(suspect, false);
+                    look.tell(lane, Order::Check(id));
+                    return Ok(Copy::Perhaps);
+                }
+            }
+        }
+        Ok(Copy::No)
+    }
+}
+
+/// Compares a file with one that is followed. A copy is never longer than its original.
+fn compare(known: &Known, file: &Found) -> io::Result<Copy> {
+    if known.status == Status::Nameless {
+        // Its content is compared when its lane has read it to the end and closed it.
+        return Ok(Copy::Perhaps);
+    }
+    let Ok(original) = File::open(&known.file.path) else {
+        return Ok(Copy::Perhaps);
+    };
+    let metadata = original.metadata()?;
+    if Some(Place::of(&metadata)) != known.file.place {
+        return Ok(Copy::Perhaps);
+    }
+    let size = file.candidate.size;
+    if size > metadata.len() {
+        return Ok(Copy::No);
+    }
+    let start = size.saturating_sub(SAMPLE_BYTES as u64);
+    let len = (size - start) as usize;
+    let same = read_range(&original, start, len)? == read_range(&file.file, start, len)?;
+    Ok(if same { Copy::Yes } else { Copy::No })
+}

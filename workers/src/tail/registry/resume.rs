@@ -1,0 +1,298 @@
+//! Known files are found again, and new ones begin.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use logpipe_api::pipeline::StartAt;
+
+use super::{Known, Look, Registry, Status};
+use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
+use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, file_id, hash, read_range};
+use crate::tail::position::{Likeness, Position};
+use crate::tail::{FileState, Follow, Order};
+
+/// A file on the disk that no lane follows yet.
+pub(super) struct Found {
+    pub(super) candidate: Candidate,
+    pub(super) file: File,
+    /// Its first bytes, at most [`SAMPLE_BYTES`].
+    pub(super) start: Vec<u8>,
+    rank: u64,
+    /// `None` while its first line is not complete.
+    head: Option<Head>,
+}
+
+pub(super) fn unreadable(path: &Path, source: io::Error) -> DiscoverError {
+    DiscoverError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+impl Registry {
+    /// Opens a file; `None` if it is gone, or is another one by now. One that cannot be read is an error
+    /// at the first look; later it is tried again at each look.
+    pub(super) fn open(
+        &mut self,
+        rank: u64,
+        mut candidate: Candidate,
+    ) -> Result<Option<Found>, DiscoverError> {
+        let opened = File::open(&candidate.path).and_then(|file| {
+            let metadata = file.metadata()?;
+            let start = read_range(&file, 0, SAMPLE_BYTES)?;
+            Ok((file, metadata, start))
+        });
+        let (file, metadata, start) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if self.looks == 1 => return Err(unreadable(&candidate.path, error)),
+            Err(error) => {
+                if self.warned.insert(candidate.path.clone()) {
+                    let path = candidate.path.display();
+                    tracing::warn!(%path, %error, "cannot read a file; it is tried again until it can be read");
+                }
+                return Ok(None);
+            }
+        };
+        if Place::of(&metadata) != candidate.place {
+            return Ok(None);
+        }
+        self.warned.remove(&candidate.path);
+        candidate.size = metadata.len();
+        let head = Head::of(&start, self.finishing || !candidate.live);
+        Ok(Some(Found {
+            candidate,
+            file,
+            start,
+            rank,
+            head,
+        }))
+    }
+
+    /// Known files at the place where they were, or at the one that their id tells. Returns the files
+    /// that are none of them, without those that have no identity yet.
+    pub(super) fn resume(
+        &mut self,
+        found: Vec<Found>,
+        look: &mut Look,
+    ) -> Result<Vec<Found>, DiscoverError> {
+        let mut rest = Vec::new();
+        for file in found {
+            let place = file.candidate.place;
+            let mut ids: Vec<FileId> = self
+                .known
+                .values()
+                .filter(|known| known.file.place == Some(place) && !known.status.is_read())
+                .map(|known| known.file.id)
+                .collect();
+            // The one that was read farthest is the last that was there.
+            ids.sort_by_key(|id| std::cmp::Reverse(self.known[id].file.position.offset));
+            if let Some(head) = file.head {
+                let salted = (0..).map(|salt| file_id(&place, head, salt));
+                let salted = salted.take_while(|id| self.known.contains_key(id));
+                ids.extend(salted.filter(|id| {
+                    let known = &self.known[id];
+                    known.file.place.is_none() && !known.status.is_read()
+                }));
+            }
+            if !self.resume_one_of(&ids, &file, look)? && file.head.is_some() {
+                rest.push(file);
+            }
+        }
+        Ok(rest)
+    }
+
+    fn resume_one_of(
+        &mut self,
+        ids: &[FileId],
+        file: &Found,
+        look: &mut Look,
+    ) -> Result<bool, DiscoverError> {
+        for &id in ids {
+            match self.likeness(id, file)? {
+                Likeness::Same => {
+                    self.follow(id, file, None, look);
+                    return Ok(true);
+                }
+                Likeness::Shorter => {
+                    let (path, size) = (file.candidate.path.display(), file.candidate.size);
+                    tracing::warn!(%path, size, "a file shrank; going on at its end");
+                    let mut position = self.known[&id].file.position.clone();
+                    position.shrink(size);
+                    self.follow(id, file, Some(position), look);
+                    return Ok(true);
+                }
+                Likeness::Other if self.known[&id].file.gone => {}
+                Likeness::Other => self.set_status(id, Status::Overwritten),
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn likeness(&self, id: FileId, file: &Found) -> Result<Likeness, DiscoverError> {
+        let known = &self.known[&id].file;
+        known
+            .position
+            .compare(known.head, &file.file, file.candidate.size)
+            .map_err(|error| unreadable(&file.candidate.path, error))
+    }
+
+    /// Known files that vanished or were overwritten, and whose content is found at another place.
+    pub(super) fn continue_elsewhere(
+        &mut self,
+        found: Vec<Found>,
+        look: &mut Look,
+    ) -> Result<Vec<Found>, DiscoverError> {
+        let mut rest = Vec::new();
+        for file in found {
+            let mut ids: Vec<FileId> = self
+                .known
+                .values()
+                .filter(|known| !known.status.is_read() && known.file.position.offset > 0)
+                .filter(|known| known.file.head.is_none_or(|head| head.begins(&file.start)))
+                .map(|known| known.file.id)
+                .collect();
+            ids.sort_by_key(|id| {
+                let known = &self.known[id].file;
+                let elsewhere = known.path != file.candidate.path;
+                (elsewhere, std::cmp::Reverse(known.position.offset))
+            });
+            if !self.continue_one_of(&ids, &file, look)? {
+                rest.push(file);
+            }
+        }
+        Ok(rest)
+    }
+
+    fn continue_one_of(
+        &mut self,
+        ids: &[FileId],
+        file: &Found,
+        look: &mut Look,
+    ) -> Result<bool, DiscoverError> {
+        for &id in ids {
+            let likeness = self.likeness(id, file)?;
+            let Some(known) = self.known.get_mut(&id) else {
+                continue;
+            };
+            if likeness == Likeness::Same {
+                self.follow(id, file, None, look);
+                return Ok(true);
+            }
+            // The file was truncated in place, so this is the copy that was made before; what was read
+            // after it had been made is in the log already.
+            let truncated = known.status == Status::Overwritten
+                && known.file.path == file.candidate.base
+                && !file.candidate.live;
+            if likeness == Likeness::Shorter && truncated {
+                let place = file.candidate.place;
+                known.file.copies.push(place);
+                look.tell(known.lane, Order::Copied { id, place });
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Known files of which nothing was found.
+    pub(super) fn give_up(&mut self, snapshot: &Snapshot, look: &mut Look) {
+        for known in self.known.values_mut() {
+            let id = known.file.id;
+            if known.status == Status::Overwritten {
+                known.status = Status::Absent;
+                known.file.gone = true;
+                look.tell(known.lane, Order::GiveUp(id));
+            } else if known.status == Status::Absent && !known.file.gone {
+                let folder = known.file.path.parent().unwrap_or(Path::new(""));
+                // A folder that cannot be listed may be one that is not mounted yet.
+                if snapshot.folders.contains(folder) {
+                    known.file.gone = true;
+                    look.tell(known.lane, Order::GiveUp(id));
+                }
+            }
+        }
+    }
+
+    /// A new file.
+    pub(super) fn begin(&mut self, file: &Found, look: &mut Look) -> Result<(), DiscoverError> {
+        let Some(head) = file.head else {
+            return Ok(());
+        };
+        let place = file.candidate.place;
+        let id = (0..)
+            .map(|salt| file_id(&place, head, salt))
+            .find(|id| !self.known.contains_key(id))
+            .expect("there are more salts than files");
+        let very_first = self.looks == 1 && self.fresh_lanes == self.lanes;
+        let position = if very_first && self.start_at == StartAt::End {
+            let after = after_last_line(&file.file, file.candidate.size);
+            Position::at(after.map_err(|error| unreadable(&file.candidate.path, error))?)
+        } else {
+            Position::default()
+        };
+        let known = Known {
+            lane: (id % u64::from(self.lanes)) as u32,
+            file: FileState {
+                id,
+                path: file.candidate.path.clone(),
+                place: Some(place),
+                head: Some(head),
+                position: position.clone(),
+                copies: Vec::new(),
+                gone: false,
+            },
+            base: file.candidate.base.clone(),
+            live: file.candidate.live,
+            size: file.candidate.size,
+            status: Status::Absent,
+        };
+        self.known.insert(id, known);
+        self.follow(id, file, Some(position), look);
+        Ok(())
+    }
+
+    fn follow(&mut self, id: FileId, file: &Found, position: Option<Position>, look: &mut Look) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        let candidate = &file.candidate;
+        known.file.path.clone_from(&candidate.path);
+        known.file.place = Some(candidate.place);
+        known.file.head = known.file.head.or(file.head);
+        known.file.gone = false;
+        known.base.clone_from(&candidate.base);
+        known.live = candidate.live;
+        known.size = candidate.size;
+        known.status = Status::Followed;
+        self.places.insert(candidate.place, id);
+        self.suspects
+            .retain(|(place, _), _| *place != candidate.place);
+        let follow = Follow {
+            id,
+            path: candidate.path.clone(),
+            place: candidate.place,
+            head: known.file.head,
+            live: candidate.live,
+            group: hash(candidate.base.as_os_str().as_encoded_bytes()),
+            rank: file.rank,
+            position,
+        };
+        look.tell(known.lane, Order::Follow(Box::new(follow)));
+    }
+}
+
+/// The offset behind the last newline.
+fn after_last_line(file: &File, size: u64) -> io::Result<u64> {
+    const STEP: u64 = 64 * 1024;
+    let mut end = size;
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        let bytes = read_range(file, start, (end - start) as usize)?;
+        if let Some(newline) = memchr::memrchr(b'\n', &bytes) {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
