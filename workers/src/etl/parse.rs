@@ -10,6 +10,7 @@
 //! * How times are read, and what they mean without a zone, a year or a date: see `time`.
 
 mod columns;
+mod cri;
 mod detect;
 mod format;
 mod infer;
@@ -17,9 +18,13 @@ mod json;
 mod keyed;
 mod layout;
 mod level;
+mod logfmt;
 mod names;
+mod nginx;
+mod regex;
 mod resolve;
 mod slots;
+mod syslog;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -40,7 +45,7 @@ use time::Clock;
 use zone::Zone;
 
 /// Why a transform makes no parser.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParseError {
     /// The zone is not known.
     #[error(
@@ -56,6 +61,14 @@ pub enum ParseError {
     /// A plan says `Auto`.
     #[error("the plan does not say how lines are read: its parser must not be Auto")]
     Undecided,
+    /// The regular expression does not compile, or takes more memory than it may.
+    #[error("the pattern is no regular expression that can be used")]
+    Pattern(#[source] ::regex::Error),
+    /// The regular expression gives no fields.
+    #[error(
+        "the pattern has no named group: write (?<name>…) around each part that is to be a column"
+    )]
+    NoGroups,
     /// There is nothing to decide from.
     #[error(
         "the format and the columns are to be found from a sample, but the sample has no lines: wait for the first ones, or name a parser and declare the schema"
@@ -98,6 +111,7 @@ enum Reader {
         columns: FixedColumns,
     },
     Json(KeyedColumns),
+    Logfmt(KeyedColumns),
 }
 
 /// U+FEFF in UTF-8, which editors on Windows put at the start of a file.
@@ -116,6 +130,7 @@ impl LineParser {
                 columns: FixedColumns::bind(&plan.columns, format.fields()),
                 format,
             },
+            None if plan.parser.kind == ParserType::Logfmt => Reader::Logfmt(keyed()),
             None => Reader::Json(keyed()),
         };
         Ok(Self {
@@ -163,6 +178,7 @@ impl LineParser {
                 columns.fill(line, slots, clock, row)
             }
             Reader::Json(columns) => json::read(line, columns, clock, row),
+            Reader::Logfmt(columns) => logfmt::read(line, columns, clock, row),
         }
     }
 }

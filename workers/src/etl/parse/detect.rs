@@ -7,13 +7,13 @@
 
 use logpipe_api::pipeline::ParserType;
 
-use super::format::Format;
-use super::json;
+use super::format::{Format, owned};
 use super::layout::Layouts;
 use super::layout::known::{LAYOUTS, MESSAGE, TEXT, TIME_AND_MESSAGE};
 use super::slots::Slots;
 use super::time::{Clock, Shape, TimeFault};
 use super::zone::Zone;
+use super::{cri, json, logfmt, nginx, syslog};
 
 /// Most layouts that follow the first.
 const MOST_OTHERS: usize = 3;
@@ -211,14 +211,31 @@ fn fallback(first: &str) -> Option<String> {
 
 /// Every format, tried on every line.
 fn all(lines: &[&str], clock: &mut Clock) -> Vec<Candidate> {
-    let mut candidates = vec![Candidate {
-        kind: ParserType::Json,
+    let format = |kind, fits| Candidate {
+        kind,
         layout: None,
-        fits: lines
-            .iter()
-            .map(|line| json::walk(line, &mut json::Unseen).is_ok())
-            .collect(),
-    }];
+        fits,
+    };
+    let is_json = |line: &&str| json::walk(line, &mut json::Unseen).is_ok();
+    let mut candidates = vec![
+        format(ParserType::Json, lines.iter().map(is_json).collect()),
+        format(
+            ParserType::Cri,
+            fits(Format::Cri(owned(&cri::FIELDS)), lines, clock),
+        ),
+        format(
+            ParserType::Nginx,
+            fits(Format::Nginx(owned(&nginx::FIELDS)), lines, clock),
+        ),
+        format(
+            ParserType::Syslog,
+            fits(Format::Syslog(owned(&syslog::FIELDS)), lines, clock),
+        ),
+        format(
+            ParserType::Logfmt,
+            lines.iter().map(|line| logfmt::is_logfmt(line)).collect(),
+        ),
+    ];
     let day_first = lines.iter().any(|line| is_day_first(line, clock));
     for layout in LAYOUTS {
         let layout = if day_first && !layout.contains("%d{") {
@@ -249,7 +266,8 @@ fn fits(mut format: Format, lines: &[&str], clock: &mut Clock) -> Vec<bool> {
         .map(|line| {
             scratch.clear();
             slots.clear();
-            format.read(line, clock, &mut slots, &mut scratch).is_ok()
+            let read = format.read(line, clock, &mut slots, &mut scratch).is_ok();
+            read && (!matches!(format, Format::Syslog(_)) || syslog::is_syslog(line, &slots))
         })
         .collect()
 }

@@ -3,17 +3,23 @@
 use logpipe_api::pipeline::{FieldType, ParserType};
 use logpipe_api::plan::ParserPlan;
 
-use super::ParseError;
 use super::layout::Layouts;
 use super::layout::known::TEXT;
+use super::regex::Pattern;
 use super::slots::Slots;
 use super::time::Clock;
+use super::{ParseError, cri, nginx, syslog};
 use crate::etl::row::Reject;
 
 /// A format with fields that are known beforehand.
 #[derive(Debug)]
 pub(super) enum Format {
     Layouts(Layouts),
+    Regex(Pattern),
+    /// With the names of the fields.
+    Cri(Vec<String>),
+    Nginx(Vec<String>),
+    Syslog(Vec<String>),
 }
 
 impl Format {
@@ -24,8 +30,14 @@ impl Format {
                 let layout = plan.layout.as_deref().unwrap_or(TEXT);
                 Self::Layouts(Layouts::compile(layout)?)
             }
+            ParserType::Regex => Self::Regex(Pattern::compile(
+                plan.pattern.as_deref().unwrap_or_default(),
+            )?),
+            ParserType::Cri => Self::Cri(owned(&cri::FIELDS)),
+            ParserType::Nginx => Self::Nginx(owned(&nginx::FIELDS)),
+            ParserType::Syslog => Self::Syslog(owned(&syslog::FIELDS)),
             ParserType::Json | ParserType::Logfmt => return Ok(None),
-            _ => return Err(ParseError::Undecided),
+            ParserType::Auto => return Err(ParseError::Undecided),
         }))
     }
 
@@ -33,6 +45,8 @@ impl Format {
     pub(super) fn fields(&self) -> &[String] {
         match self {
             Self::Layouts(layouts) => layouts.fields(),
+            Self::Regex(pattern) => pattern.fields(),
+            Self::Cri(fields) | Self::Nginx(fields) | Self::Syslog(fields) => fields,
         }
     }
 
@@ -42,12 +56,29 @@ impl Format {
         line: &str,
         clock: &mut Clock,
         slots: &mut Slots,
-        _scratch: &mut String,
+        scratch: &mut String,
     ) -> Result<(), Reject> {
         match self {
             Self::Layouts(layouts) => layouts.read(line, clock, slots),
+            Self::Regex(pattern) => pattern.read(line, clock, slots),
+            Self::Cri(_) => cri::read(line, clock, slots),
+            Self::Nginx(_) => nginx::read(line, clock, slots),
+            Self::Syslog(_) => syslog::read(line, clock, slots, scratch),
         }
     }
+}
+
+pub(super) fn owned(fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| (*field).to_owned()).collect()
+}
+
+/// Fields that only some lines of a format have, and many files in none: they are columns where a sample
+/// has them, or where there is no sample.
+pub(super) fn is_rare(field: &str) -> bool {
+    matches!(
+        field,
+        "procid" | "context" | "facility" | "msgid" | "structured_data" | "vhost" | "extra"
+    )
 }
 
 /// The type that a field of these formats has when nothing is declared.

@@ -5,6 +5,7 @@ use logpipe_api::pipeline::{FieldType, ParserType, UnknownFields};
 use logpipe_api::plan::Column;
 
 use super::json::{self, Fields};
+use super::logfmt::{self, Written};
 use super::names::Names;
 use super::resolve::column;
 use super::time::Clock;
@@ -90,6 +91,15 @@ struct Seen {
 }
 
 impl Seen {
+    /// Whole numbers beyond 64 bits would lose digits as floats: the column is text then.
+    fn number(&mut self, raw: &str) {
+        if raw.parse::<i64>().is_ok() {
+            self.ints += 1;
+        } else if raw.contains(['.', 'e', 'E']) {
+            self.floats += 1;
+        }
+    }
+
     /// The type that holds every value.
     fn kind(&self) -> FieldType {
         match self.values {
@@ -123,19 +133,22 @@ impl Survey {
         };
         for line in lines {
             // Lines that are no objects say nothing about the columns.
-            let known = survey.fields.clone();
-            if kind == ParserType::Json && json::walk(line, &mut survey).is_err() {
-                survey.forget(known);
+            if kind == ParserType::Json {
+                if json::walk(line, &mut json::Unseen).is_ok() {
+                    json::walk(line, &mut survey).expect("the walk before this one found no fault");
+                }
+                continue;
             }
+            let whole = logfmt::walk(line, |_, _| Ok(())).is_ok();
+            let pairs = logfmt::walk(line, |key, value| {
+                if whole {
+                    survey.logfmt(key, value);
+                }
+                Ok(())
+            });
+            debug_assert_eq!(pairs.is_ok(), whole);
         }
         survey
-    }
-
-    /// Goes back to what was known before a line that turned out to be broken in its middle.
-    fn forget(&mut self, known: Vec<Seen>) {
-        self.fields = known;
-        let count = self.fields.len();
-        self.index.retain(|_, index| *index < count);
     }
 
     fn seen(&mut self, path: &str) -> &mut Seen {
@@ -164,38 +177,93 @@ impl Survey {
     }
 }
 
+impl Survey {
+    /// A JSON value as it is written.
+    fn json(&mut self, path: &str, raw: &str) {
+        match raw.as_bytes().first() {
+            Some(b'n') => {
+                self.seen(path);
+            }
+            Some(b'"') => {
+                self.json_text(path, &raw[1..raw.len() - 1]);
+            }
+            Some(b't' | b'f') => self.count(path, |seen| seen.bools += 1),
+            Some(b'{' | b'[') => self.count(path, |_| {}),
+            _ => {
+                let time = Clock::number(raw).is_ok();
+                self.count(path, |seen| {
+                    seen.times += usize::from(time);
+                    seen.number(raw);
+                });
+            }
+        }
+    }
+
+    fn text(&mut self, path: &str, text: &str) {
+        let time = self.clock.whole(text).is_ok();
+        let rfc3339 = time && self.clock.is_rfc3339(text);
+        self.count(path, |seen| {
+            seen.texts += 1;
+            seen.times += usize::from(time);
+            seen.rfc3339 += usize::from(rfc3339);
+        });
+    }
+
+    /// A logfmt value: everything is text, and what looks like a number or a truth value is one.
+    fn logfmt(&mut self, path: &str, value: Written<'_>) {
+        match value {
+            Written::Empty => {
+                self.seen(path);
+            }
+            Written::Flag | Written::Plain("true" | "false") => {
+                self.count(path, |seen| seen.bools += 1);
+            }
+            Written::Quoted(inner) => self.json_text(path, inner),
+            Written::Plain(text) => {
+                self.text(path, text);
+                if is_number(text) {
+                    self.count_again(path, |seen| {
+                        seen.texts -= 1;
+                        seen.number(text);
+                    });
+                }
+            }
+        }
+    }
+
+    fn json_text(&mut self, path: &str, inner: &str) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        json::unescape(inner, &mut text);
+        self.text(path, &text);
+        self.scratch = text;
+    }
+
+    fn count(&mut self, path: &str, change: impl FnOnce(&mut Seen)) {
+        let seen = self.seen(path);
+        seen.values += 1;
+        change(seen);
+    }
+
+    /// Says more about a value that was counted.
+    fn count_again(&mut self, path: &str, change: impl FnOnce(&mut Seen)) {
+        change(self.seen(path));
+    }
+}
+
+/// Whether a text is a number and nothing else: `007` is a name, and so is `+1`.
+fn is_number(text: &str) -> bool {
+    serde_json::from_str::<&serde_json::value::RawValue>(text)
+        .is_ok_and(|raw| matches!(raw.get().as_bytes().first(), Some(b'-' | b'0'..=b'9')))
+}
+
 impl<'a> Fields<'a> for Survey {
     fn enters(&mut self, _path: &str) -> bool {
         true
     }
 
     fn field(&mut self, path: &str, raw: &'a str) -> Result<(), Reject> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let (mut rfc3339, mut time) = (false, false);
-        match raw.as_bytes().first() {
-            Some(b'"') => {
-                json::unescape(&raw[1..raw.len() - 1], &mut scratch);
-                time = self.clock.whole(&scratch).is_ok();
-                rfc3339 = time && self.clock.is_rfc3339(&scratch);
-            }
-            Some(b'-' | b'0'..=b'9') => time = Clock::number(raw).is_ok(),
-            _ => {}
-        }
-        self.scratch = scratch;
-        let seen = self.seen(path);
-        seen.times += usize::from(time);
-        seen.rfc3339 += usize::from(rfc3339);
-        match raw.as_bytes().first() {
-            Some(b'n') => return Ok(()),
-            Some(b't' | b'f') => seen.bools += 1,
-            Some(b'-' | b'0'..=b'9') if raw.parse::<i64>().is_ok() => seen.ints += 1,
-            // Whole numbers beyond 64 bits would lose digits as floats: the column is text.
-            Some(b'-' | b'0'..=b'9') if raw.contains(['.', 'e', 'E']) => seen.floats += 1,
-            Some(b'{' | b'[') => {}
-            _ => seen.texts += 1,
-        }
-        seen.values += 1;
+        self.json(path, raw);
         Ok(())
     }
 }

@@ -105,7 +105,7 @@ impl KeyedColumns {
             _ => self.first.get(path).copied(),
         };
         let Some(mut index) = found.filter(|index| self.set_in[*index] != self.line) else {
-            return self.unknown(path, raw, input);
+            return self.unknown(line, path, raw, input, row);
         };
         self.expected = index + 1;
         let mut kept = true;
@@ -118,7 +118,7 @@ impl KeyedColumns {
             }
         }
         if !kept && self.unknown == UnknownFields::Collect {
-            self.collect(path, raw, input);
+            self.collect(line, path, raw, input, row);
         }
         Ok(())
     }
@@ -137,7 +137,6 @@ impl KeyedColumns {
         if matches!(input, Input::Null) {
             return Ok(true);
         }
-        let text = |row: &Row, value: Value| row.text(line, &value).unwrap_or_default().to_owned();
         if column.kind == FieldType::Timestamp {
             let read = match input {
                 Input::Text(value) | Input::Bare(value) => {
@@ -160,12 +159,22 @@ impl KeyedColumns {
         }
         let value = match (column.kind, input) {
             (FieldType::String, Input::Text(value) | Input::Bare(value)) => Some(value),
+            (FieldType::String, Input::Bool(true)) if !is_part(line, raw) => {
+                let start = row.scratch.len();
+                row.scratch.push_str(raw);
+                Some(Value::Scratch(Span {
+                    start: start as u32,
+                    end: row.scratch.len() as u32,
+                }))
+            }
             (FieldType::String, _) => Some(place(line, raw)),
             (FieldType::Boolean, Input::Bool(value)) => Some(Value::Bool(value)),
             (FieldType::Int64 | FieldType::Float64, Input::Number) => {
                 from_text(column.kind, raw, clock).ok()
             }
-            (kind, Input::Bare(value)) => from_text(kind, &text(row, value), clock).ok(),
+            (kind, Input::Bare(value)) => {
+                from_text(kind, row.text(line, &value).unwrap_or_default(), clock).ok()
+            }
             _ => None,
         };
         match value {
@@ -178,11 +187,18 @@ impl KeyedColumns {
         }
     }
 
-    fn unknown(&mut self, path: &str, raw: &str, input: Input) -> Result<(), Reject> {
+    fn unknown(
+        &mut self,
+        line: &str,
+        path: &str,
+        raw: &str,
+        input: Input,
+        row: &Row,
+    ) -> Result<(), Reject> {
         match self.unknown {
             UnknownFields::Drop => Ok(()),
             UnknownFields::Collect => {
-                self.collect(path, raw, input);
+                self.collect(line, path, raw, input, row);
                 Ok(())
             }
             UnknownFields::Reject => Err(Reject {
@@ -196,13 +212,15 @@ impl KeyedColumns {
     }
 
     /// Adds a field to the JSON object of the fields that are not columns.
-    fn collect(&mut self, path: &str, raw: &str, input: Input) {
+    fn collect(&mut self, line: &str, path: &str, raw: &str, input: Input, row: &Row) {
         self.extra
             .push(if self.extra.is_empty() { '{' } else { ',' });
         push_json_text(&mut self.extra, path);
         self.extra.push(':');
         match input {
-            Input::Bare(_) => push_json_text(&mut self.extra, raw),
+            Input::Bare(value) => {
+                push_json_text(&mut self.extra, row.text(line, &value).unwrap_or_default());
+            }
             _ => self.extra.push_str(raw),
         }
     }
@@ -229,6 +247,11 @@ impl KeyedColumns {
         }
         Ok(())
     }
+}
+
+/// Whether `part` was cut from `whole`; the `true` of a lone key of logfmt was not.
+fn is_part(whole: &str, part: &str) -> bool {
+    whole.as_bytes().as_ptr_range().contains(&part.as_ptr())
 }
 
 /// Writes a text as a JSON string.

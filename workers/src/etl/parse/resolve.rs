@@ -7,12 +7,15 @@ use logpipe_api::plan::{Column, ParserPlan, Plan, SEMANTICS};
 
 use super::columns::EXTRA;
 use super::detect::detect;
-use super::format::{Format, natural_type};
+use super::format::{Format, is_rare, natural_type};
 use super::infer::{infer, time_field};
 use super::layout::known::{MESSAGE, TEXT};
 use super::names::Names;
+use super::slots::Slots;
+use super::time::Clock;
 use super::zone::Zone;
 use super::{BOM, ParseError};
+use crate::etl::row::Value;
 
 /// How many lines of the sample are looked at.
 const MOST_LINES: usize = 1000;
@@ -135,9 +138,11 @@ fn choose_columns(
         (_, Some(format)) => {
             let natural = |field: &String| column(field, natural_type(field), field);
             let mut names = Names::new();
+            let seen = seen_fields(parser, lines, zone, read_at)?;
             format
                 .fields()
                 .iter()
+                .filter(|field| lines.is_empty() || !is_rare(field) || seen.contains(field))
                 .map(|field| Column {
                     name: names.make(field),
                     ..natural(field)
@@ -156,6 +161,39 @@ fn choose_columns(
         columns.push(column(EXTRA, FieldType::String, EXTRA));
     }
     Ok(columns)
+}
+
+/// The fields that the sample's lines have.
+fn seen_fields(
+    parser: &ParserPlan,
+    lines: &[&str],
+    zone: &Zone,
+    read_at: i64,
+) -> Result<Vec<String>, ParseError> {
+    let Some(mut format) = Format::of(parser)? else {
+        return Ok(Vec::new());
+    };
+    let mut clock = Clock::new(zone.clone());
+    clock.line_read_at(read_at);
+    let mut seen = vec![false; format.fields().len()];
+    let mut slots = Slots::for_fields(seen.len());
+    let mut scratch = String::new();
+    for line in lines {
+        scratch.clear();
+        slots.clear();
+        if format
+            .read(line, &mut clock, &mut slots, &mut scratch)
+            .is_ok()
+        {
+            for (seen, value) in seen.iter_mut().zip(&slots.values) {
+                *seen |= *value != Value::Null;
+            }
+        }
+    }
+    let fields = format.fields().iter().zip(seen);
+    Ok(fields
+        .filter_map(|(field, seen)| seen.then(|| field.clone()))
+        .collect())
 }
 
 /// The event time, then the declared fields.

@@ -286,11 +286,11 @@ proptest! {
     #[test]
     fn no_text_makes_a_reader_panic(text in ".{0,40}", digits in "[0-9 :/.,T+-]{0,40}") {
         for text in [text, digits] {
-            let _ = clock().any(text.as_bytes());
-            let _ = clock().whole(&text);
-            let _ = Clock::number(&text);
+            let _read = clock().any(text.as_bytes());
+            let _read = clock().whole(&text);
+            let _read = Clock::number(&text);
             for shape in [Shape::Glog, Shape::Unix, Shape::DayMonthYear, Shape::Compact] {
-                let _ = clock().read(shape, text.as_bytes());
+                let _read = clock().read(shape, text.as_bytes());
             }
         }
     }
