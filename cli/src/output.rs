@@ -28,27 +28,3 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     // Nothing is left to be told where standard error is gone.
     drop(writeln!(stderr, "{text}"));
 }
-
-/// A number with commas between thousands.
-pub(crate) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count;
-
-    #[test]
-    fn thousands_are_parted_by_commas() {
-        let shown = [0, 999, 1000, 1_234_567].map(count);
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
-    }
-}

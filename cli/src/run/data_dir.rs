@@ -80,10 +80,6 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }

@@ -14,7 +14,8 @@ use logpipe_workers::etl::plans::Frozen;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::output::{Format, count};
+use crate::output::Format;
+use crate::table::count;
 
 /// How often plain and JSON lines are written.
 const LINE_EVERY: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use logpipe_workers::etl::partition::Limits;
 use logpipe_workers::etl::{self, EtlOptions};
 use logpipe_workers::generate::{self, GeneratorOptions, Rolled};
 use logpipe_workers::log::embedded::EmbeddedLog;
-use logpipe_workers::log::{Log, Source};
+use logpipe_workers::log::{Log, LogError, Source};
 use logpipe_workers::produce::{self, ProducerOptions};
 use logpipe_workers::store::Store;
 use tokio::runtime::Runtime;
@@ -84,7 +84,7 @@ impl Roles {
             reader,
             partitions,
             stop_generator: Arc::default(),
-            producer_control: Arc::new(produce::Control::new(partitions)),
+            producer_control: Arc::new(produce::Control::new()),
             etl_control: Arc::new(etl::Control::new(partitions)),
             generator: None,
             producer: None,
@@ -243,7 +243,7 @@ impl Roles {
             self.stop();
             self.note(result, "the ETL stopped");
         }
-        self.trim();
+        self.trim()?;
         Ok(self.generator.is_none() && self.producer.is_none() && self.etl.is_none())
     }
 
@@ -255,16 +255,17 @@ impl Roles {
 
     /// Removes from the log what the ETL has committed and the producer does not need to find its place. The
     /// last committed record stays: it is the anchor.
-    fn trim(&self) {
+    fn trim(&self) -> Result<(), LogError> {
         for partition in 0..self.partitions {
             let mut before = self.etl_control.committed(partition).saturating_sub(1);
             if self.has_source {
                 before = before.min(self.producer_control.saved(partition));
             }
             if before > 0 {
-                self.log.trim(partition, before);
+                self.log.trim(partition, before)?;
             }
         }
+        Ok(())
     }
 
     /// Records in the log that are not committed.

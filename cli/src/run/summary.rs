@@ -10,7 +10,9 @@ use logpipe_workers::etl::plans::Frozen;
 
 use super::roles::Roles;
 use crate::head;
-use crate::output::{Format, count};
+use crate::output::Format;
+use crate::place::Place;
+use crate::table::{count, terminal_width};
 
 /// Rows that are shown.
 const ROWS: usize = 5;
@@ -140,10 +142,9 @@ impl Summary<'_> {
         }
         println!();
         if self.totals.rows > 0 {
-            print!(
-                "{}",
-                head::first_rows(&self.parquet.join(&self.prefix), ROWS)?
-            );
+            let place = Place::open(&self.dir.to_string_lossy())?;
+            let rows = head::first_rows(&place, ROWS, head::Wanted::default())?;
+            print!("{}", rows.text(terminal_width()));
             println!();
         }
         self.print_next();
