@@ -227,8 +227,12 @@ impl Checkpoint {
         }
         // The version first: a newer value may hold fields that this build does not know.
         let Version { v } = serde_json::from_slice(bytes).map_err(DecodeError::Corrupt)?;
-        if v != 1 {
+        if v > 1 {
             return Err(DecodeError::Newer { found: v });
+        }
+        if v < 1 {
+            let error = serde::de::Error::custom("there is no version 0");
+            return Err(DecodeError::Corrupt(error));
         }
         serde_json::from_slice(bytes).map_err(DecodeError::Corrupt)
     }
@@ -327,3 +331,6 @@ pub trait CheckpointStore: Send + Sync {
 pub fn partition_key(partition: u32) -> String {
     format!("p{partition:05}")
 }
+
+#[cfg(test)]
+mod tests;

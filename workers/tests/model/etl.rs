@@ -4,9 +4,7 @@
 //! [`ObjectName`] are the real ones.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
 use logpipe_api::PlanHash;
 use logpipe_workers::checkpoint::{Anchor, Batch, BatchFile, Checkpoint};
@@ -14,7 +12,12 @@ use logpipe_workers::etl::name::ObjectName;
 use logpipe_workers::etl::receive::Producers;
 use logpipe_workers::log::Identity;
 
-use crate::explore::{FastHasher, Model};
+use crate::explore::Model;
+
+mod audit;
+mod state;
+
+use state::{Cache, Id, Interned, Phase, Request, Rows, State, Step, Store, Worker};
 
 /// The record without rows: a fence. A range of nothing else joins the next batch.
 const ROWLESS: u8 = 1;
@@ -56,117 +59,6 @@ pub(crate) enum Fault {
     OtherPlan,
     /// Files of finished batches are merged into others and deleted.
     Compaction,
-}
-
-/// The number of an interned value: equal numbers are equal values.
-type Id = u16;
-
-/// A set of records by offset: bit 0 is offset 0.
-type Rows = u8;
-
-/// The objects, in the order of their names' numbers.
-type Store = Vec<(Id, Rows)>;
-
-/// What was worked out before.
-type Cache<K, V> = RefCell<HashMap<K, V, FastHasher>>;
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    checkpoint: Id,
-    store: Store,
-    workers: Vec<Worker>,
-    /// What was sent and not waited for.
-    in_flight: Vec<Request>,
-    takeovers: u8,
-    timeouts: u8,
-    /// A worker met a file of the name of its own and with other rows.
-    conflict: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Worker {
-    owner: u8,
-    plan: u8,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    /// Nothing is pending; it cuts a batch.
-    Cut { value: Id },
-    /// It puts the files of `[value.next, end)` under `plan`, the one numbered `file` next.
-    Put {
-        value: Id,
-        end: u8,
-        plan: u8,
-        file: u8,
-    },
-    /// It swaps.
-    Swap { expected: Id, new: Id },
-    /// Its swap failed or timed out; it reads the checkpoint again.
-    Doubt { expected: Id, new: Id },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Request {
-    Swap { expected: Id, new: Id },
-    Put { name: Id, rows: Rows },
-}
-
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "the fields are printed in traces")]
-pub(crate) enum Step {
-    /// A worker starts under a plan, reads the checkpoint and is about to take over. A worker in whose
-    /// place it starts has crashed.
-    Begin { owner: u8, plan: u8 },
-    /// It decides where its batch ends.
-    Cut { owner: u8, end: u8 },
-    /// It puts its next file.
-    Put { owner: u8, file: u8 },
-    /// It goes on to commit, and announces the batch up to `end` along with it.
-    Commit { owner: u8, and_announce: Option<u8> },
-    /// It swaps, and gets the answer.
-    Swap { owner: u8, done: bool },
-    /// It sends a request and does not wait for the answer.
-    TimeOut { owner: u8 },
-    /// It reads the checkpoint in doubt.
-    ReadAgain { owner: u8 },
-    /// A request that nobody waits for comes through.
-    Land { request: Request },
-    /// A file of a finished batch is merged into another and deleted.
-    Compact { name: Id },
-}
-
-/// Values by number.
-struct Interned<T> {
-    numbers: Cache<Rc<T>, Id>,
-    values: RefCell<Vec<Rc<T>>>,
-}
-
-impl<T: Eq + Hash> Interned<T> {
-    fn new() -> Self {
-        Self {
-            numbers: RefCell::default(),
-            values: RefCell::default(),
-        }
-    }
-
-    fn id(&self, value: T) -> Id {
-        let value = Rc::new(value);
-        let mut values = self.values.borrow_mut();
-        *self
-            .numbers
-            .borrow_mut()
-            .entry(Rc::clone(&value))
-            .or_insert_with(|| {
-                values.push(value);
-                Id::try_from(values.len() - 1).expect("few values")
-            })
-    }
-
-    fn get(&self, id: Id) -> Rc<T> {
-        Rc::clone(&self.values.borrow()[usize::from(id)])
-    }
 }
 
 impl Partition {
@@ -511,70 +403,6 @@ impl Partition {
             self.put(&mut after.store, self.names.id(merged), rows);
             each(Step::Compact { name: id }, after);
         }
-    }
-
-    /// What a reader finds that lists the store now.
-    fn check_readers(&self, state: &State) -> Result<(), String> {
-        let next = self.values.get(state.checkpoint).next as u8;
-        let mut found = [0; 8];
-        let mut ranges = Vec::new();
-        for &(id, rows) in &state.store {
-            let range = self.names.get(id).range();
-            if !ranges.contains(&range) {
-                ranges.push(range);
-            }
-            for (offset, count) in found.iter_mut().enumerate() {
-                *count += rows >> offset & 1;
-            }
-        }
-        for offset in (0..self.records).filter(|&offset| offset != ROWLESS) {
-            match found[usize::from(offset)] {
-                0 if offset < next => return Err(format!("record {offset} is lost")),
-                0 | 1 => {}
-                _ => return Err(format!("record {offset} is there twice")),
-            }
-        }
-        let overlap = |a: &std::ops::Range<u64>, b: &std::ops::Range<u64>| {
-            a != b && a.start < b.end && b.start < a.end
-        };
-        if self.fault == Fault::None && ranges.iter().any(|a| ranges.iter().any(|b| overlap(a, b)))
-        {
-            return Err("the names' ranges overlap".to_owned());
-        }
-        Ok(())
-    }
-
-    /// A worker that takes over now and is left alone finishes, and then every record is there once.
-    fn check_alone(&self, state: &State, plan: u8) -> Result<(), String> {
-        let (_, mut alone) = self.begin(state, plan, None);
-        alone.workers = alone.workers.split_off(alone.workers.len() - 1);
-        let done = |phase| {
-            let Phase::Cut { value } = phase else {
-                return false;
-            };
-            self.ends(self.values.get(value).next as u8)
-                .next()
-                .is_none()
-        };
-        let mut steps = 0;
-        while !done(alone.workers[0].phase) {
-            let mut last = None;
-            self.worker_steps(&alone, 0, &mut |_, next| last = Some(next));
-            alone = last
-                .filter(|next| !next.workers.is_empty())
-                .ok_or("a worker that is alone stops")?;
-            steps += 1;
-            if steps > 100 {
-                return Err("a worker that is alone does not finish".to_owned());
-            }
-        }
-        self.check_readers(&alone)?;
-        let checkpoint = self.values.get(alone.checkpoint);
-        let rows = u64::from(self.records) - 1;
-        if alone.conflict || checkpoint.totals.rows != rows || checkpoint.pending.is_some() {
-            return Err(format!("a worker that is alone comes to {checkpoint:?}"));
-        }
-        Ok(())
     }
 }
 

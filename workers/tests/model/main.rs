@@ -99,6 +99,7 @@ fn each_line_is_taken_once_when_records_are_lost_or_land_late() {
 #[test]
 fn each_line_is_taken_once_after_three_starts() {
     let lane = Lane {
+        files: [2, 0],
         starts: 3,
         overlaps: 0,
         ..Lane::default()
@@ -107,12 +108,21 @@ fn each_line_is_taken_once_after_three_starts() {
 }
 
 #[test]
+fn each_line_is_taken_once_after_three_starts_of_which_two_run_at_once() {
+    let lane = Lane {
+        starts: 3,
+        saves: 0,
+        ..Lane::default()
+    };
+    assert_exact("producer, 3 starts, 2 at once", &lane, DAILY);
+}
+
+#[test]
 fn each_line_is_taken_once_while_three_producers_run_at_once() {
     let lane = Lane {
-        files: [2, 0],
+        files: [1, 0],
         starts: 3,
         overlaps: 2,
-        saves: 0,
         ..Lane::default()
     };
     assert_exact("producer, 3 at once", &lane, DAILY);
@@ -129,7 +139,7 @@ fn each_line_is_taken_once_after_three_starts_that_overlap() {
 }
 
 #[test]
-#[ignore = "a minute in a debug build"]
+#[ignore = "two minutes in a debug build"]
 fn each_line_is_taken_once_whichever_of_two_saved_places_is_loaded() {
     let lane = Lane {
         starts: 3,

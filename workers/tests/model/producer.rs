@@ -3,22 +3,15 @@
 //! be old or lost. [`Claim`] and [`Progress`] are the real ones.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
 
 use logpipe_workers::etl::receive::{Claim, Progress, Scan, Verdict};
-use logpipe_workers::log::key::BlockKey;
 
-use crate::explore::{FastHasher, Model};
+use crate::explore::Model;
 
-const KEY: &str = "lane-0";
-const FILES: usize = 2;
+mod receiver;
+mod state;
 
-/// Lines read of each file.
-type Places = [u8; FILES];
-
-/// Logs and places.
-type Checked = HashSet<(Vec<Record>, Option<Saved>), FastHasher>;
+use state::{Checked, FILES, KEY, Places, Record, Saved, Start, State, Step, fence};
 
 /// What is tried, and how far.
 pub(crate) struct Lane {
@@ -77,109 +70,6 @@ pub(crate) enum Fault {
     HighWaterMark,
     /// No fence, and the receiver takes only records that begin exactly at the next line.
     ExactBorder,
-}
-
-/// A record in flight or in the log. A fence has no lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// Which start wrote it, for fences.
-    by: u8,
-    generation: u32,
-    first: u8,
-    lines: u8,
-    file: u8,
-    place: u8,
-}
-
-/// What a producer saves: at `from` in the log, `progress` was true and the files were read to `places`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Saved {
-    from: usize,
-    generation: u32,
-    next: u64,
-    places: Places,
-}
-
-/// One start of the producer.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-struct Start {
-    /// It was killed; what is in flight may still land. Nothing else of it is kept.
-    dead: bool,
-    /// It holds the lock: all starts before it were dead when it began. Only then it may save.
-    locked: bool,
-    /// Until its fence counts.
-    claim: Option<Claim>,
-    /// Where it reads on in the log while it claims.
-    scanned: usize,
-    generation: u32,
-    next: u64,
-    places: Places,
-    in_flight: Vec<Record>,
-    /// The sequence before which every line has landed, and the places there.
-    acknowledged: (u64, Places),
-    /// The end of the log at one moment, and what was sent by then.
-    noted: Option<(usize, u64, Places)>,
-    failed: bool,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    log: Vec<Record>,
-    starts: Vec<Start>,
-    saved: Vec<Saved>,
-    overlaps: usize,
-    losses: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "the fields are printed in traces")]
-pub(crate) enum Step {
-    /// A producer starts with what was saved, or with nothing, and sends its fence. It is `alone`, or
-    /// the earlier ones go on beside it.
-    Begin { loaded: Option<Saved>, alone: bool },
-    /// It reads the log up to its fence.
-    Claim { start: usize },
-    /// It sends the next lines of a file.
-    Send {
-        start: usize,
-        file: usize,
-        lines: u8,
-    },
-    /// Its oldest record in flight lands, with acknowledgement.
-    Land { start: usize },
-    /// Its oldest record in flight is given up.
-    Lose { start: usize },
-    /// It notes the end of the log.
-    Note { start: usize },
-    /// It saves its place.
-    Save { start: usize, saved: Saved },
-}
-
-/// One word a record: hashing is where the search spends its time.
-impl Hash for Record {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let bytes = [
-            self.by, self.first, self.lines, self.file, self.place, 0, 0, 0,
-        ];
-        hasher.write_u64(u64::from_le_bytes(bytes) ^ u64::from(self.generation) << 40);
-    }
-}
-
-impl Record {
-    fn key(&self, nonces: bool) -> BlockKey<'static> {
-        let nonce = if nonces { u64::from(self.by) + 1 } else { 0 };
-        let file = if self.lines == 0 {
-            nonce
-        } else {
-            u64::from(self.file)
-        };
-        BlockKey {
-            first: u64::from(self.first),
-            lines: u32::from(self.lines),
-            file_offset: u64::from(self.place),
-            ..BlockKey::fence(KEY, self.generation, file)
-        }
-    }
 }
 
 impl State {
@@ -359,90 +249,36 @@ impl Lane {
         }
     }
 
-    fn receive(&self, progress: &mut Progress, record: &Record) -> Verdict {
-        let (first, end) = (
-            u64::from(record.first),
-            u64::from(record.first + record.lines),
-        );
-        match self.fault {
-            Fault::HighWaterMark
-                if record.lines > 0 && record.generation == progress.generation =>
-            {
-                let known = progress.next;
-                progress.next = known.max(end);
-                if known >= end {
-                    return Verdict::Duplicate;
-                }
-                Verdict::Take(known.saturating_sub(first) as u32)
-            }
-            Fault::ExactBorder if first != progress.next => Verdict::Duplicate,
-            _ => progress.receive(record.generation, first, u32::from(record.lines)),
+    fn save_steps(&self, state: &State, index: usize, each: &mut dyn FnMut(Step, State)) {
+        if !self.may_save(state, index) {
+            return;
         }
-    }
-
-    /// How far the receiver is at the end of the log, and how many lines of each file it took. An error
-    /// where it took one again, or left one out.
-    fn received(&self, log: &[Record]) -> Result<(Progress, Places), String> {
-        let mut progress = Progress::default();
-        let mut taken = [0; FILES];
-        for record in log {
-            let Verdict::Take(skip) = self.receive(&mut progress, record) else {
-                continue;
-            };
-            for line in record.place + skip as u8..record.place + record.lines {
-                let next = &mut taken[usize::from(record.file)];
-                if line < *next {
-                    return Err(format!("line {line} of file {} taken twice", record.file));
-                }
-                if line > *next {
-                    return Err(format!("line {next} of file {} lost", record.file));
-                }
-                *next += 1;
+        let start = &state.starts[index];
+        let (next, places) = match self.fault {
+            Fault::LatePlace => start.acknowledged,
+            _ => (start.next, start.places),
+        };
+        let noted = Some((state.log.len(), next, places));
+        if start.noted != noted {
+            let mut next = state.clone();
+            next.starts[index].noted = noted;
+            each(Step::Note { start: index }, next);
+        }
+        for saved in self.savable(state, index) {
+            if !state.saved.contains(&saved) {
+                let mut next = state.clone();
+                next.saved.push(saved);
+                next.saved.sort_unstable();
+                next.forget_notes(self);
+                each(
+                    Step::Save {
+                        start: index,
+                        saved,
+                    },
+                    next,
+                );
             }
         }
-        Ok((progress, taken))
-    }
-
-    fn finished(&self, start: &Start) -> bool {
-        start.claim.is_none()
-            && !start.failed
-            && !start.dead
-            && start.in_flight.is_empty()
-            && start.places == self.files
-    }
-
-    /// A producer that starts now and is left alone finishes, and then every line is there once.
-    fn check_alone(&self, state: &State, loaded: Option<Saved>) -> Result<(), String> {
-        let mut alone = self.begin(state, loaded, true);
-        let index = alone.starts.len() - 1;
-        while alone.starts[index].claim.is_some() {
-            alone = self.land(&alone, index, false);
-            alone = self.claim(&alone, index);
-        }
-        for file in 0..FILES {
-            while alone.starts[index].places[file] < self.files[file] {
-                alone = Self::send(&alone, index, file, 1);
-                alone = self.land(&alone, index, false);
-            }
-        }
-        let (_, taken) = self.received(&alone.log)?;
-        if taken != self.files {
-            return Err(format!(
-                "a start from {loaded:?}, alone, comes to {taken:?}"
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn fence(by: u8, claim: &Claim) -> Record {
-    Record {
-        by,
-        generation: claim.fence(KEY).generation,
-        first: 0,
-        lines: 0,
-        file: 0,
-        place: 0,
     }
 }
 
@@ -501,34 +337,7 @@ impl Model for Lane {
                     each(step, Self::send(state, index, file, lines));
                 }
             }
-            if !self.may_save(state, index) {
-                continue;
-            }
-            let (next, places) = match self.fault {
-                Fault::LatePlace => start.acknowledged,
-                _ => (start.next, start.places),
-            };
-            let noted = Some((state.log.len(), next, places));
-            if start.noted != noted {
-                let mut next = state.clone();
-                next.starts[index].noted = noted;
-                each(Step::Note { start: index }, next);
-            }
-            for saved in self.savable(state, index) {
-                if !state.saved.contains(&saved) {
-                    let mut next = state.clone();
-                    next.saved.push(saved);
-                    next.saved.sort_unstable();
-                    next.forget_notes(self);
-                    each(
-                        Step::Save {
-                            start: index,
-                            saved,
-                        },
-                        next,
-                    );
-                }
-            }
+            self.save_steps(state, index, each);
         }
     }
 
