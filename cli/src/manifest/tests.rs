@@ -79,6 +79,57 @@ fn a_key_that_is_there_twice_refuses_only_its_own_pipeline() {
 }
 
 #[test]
+fn merge_keys_bring_what_a_map_does_not_say_itself() {
+    let text = format!(
+        "{HEAD}spec:\n  etl: &few {{replicas: 2}}\n  source:\n    generator:\n      \
+         <<: [{{seed: 1, maxEvents: 5}}, {{maxEvents: 6, malformedPercent: 7}}]\n      \
+         seed: 2\n  sink: {{s3: {{bucket: logs}}}}\n  kafka: {{topic: {{partitions: &n 4}}}}\n  \
+         checkpoint: {{intervalSeconds: *n}}\n"
+    );
+    let checked = checked(&text);
+    assert_eq!(checked.faults, []);
+    let spec = &checked.pipelines[0].spec;
+    let generator = spec.source.generator.as_ref().unwrap();
+    assert_eq!(
+        (
+            generator.seed,
+            generator.max_events,
+            generator.malformed_percent
+        ),
+        (2, 5, 7)
+    );
+    assert_eq!(spec.checkpoint.interval_seconds, 4);
+}
+
+#[test]
+fn a_field_with_nothing_after_it_takes_its_default() {
+    let text = format!(
+        "{HEAD}{}",
+        SPEC.replace("}}}\n", "}}, etl: , suspend: null}\n")
+    );
+    let checked = checked(&text);
+    assert_eq!(checked.faults, []);
+    assert_eq!(checked.pipelines[0].spec.etl.replicas, 1);
+}
+
+#[test]
+fn words_and_quotes_mean_what_they_mean_to_kubectl() {
+    let text = format!(
+        "{HEAD}{}",
+        SPEC.replace("{}", "{seed: 0x10, maxEvents: 1_000_000}")
+    );
+    let whole = checked(&text);
+    assert_eq!(whole.faults, []);
+    let generator = whole.pipelines[0].spec.source.generator.clone().unwrap();
+    assert_eq!((generator.seed, generator.max_events), (16, 1_000_000));
+    let tagged = format!(
+        "{HEAD}{}",
+        SPEC.replace("{}", "{seed: !!int \"7\", format: !!str Json}")
+    );
+    assert_eq!(checked(&tagged).faults, []);
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_read_to_its_end() {
     let (_folder, path) = file(&"#".repeat(MAX_FILE_BYTES as usize + 1));
     let faults = load(&path).unwrap_err().to_string();
