@@ -85,7 +85,9 @@ pub(crate) struct Place {
 impl Place {
     /// Opens `s3://bucket/prefix` or a folder.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        // Its own thread drives the network while this one waits in the middle of a Parquet reader.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .context("failed to start the runtime")?;
