@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::{
 };
 use serde::Deserialize;
 
+pub(crate) mod checkpoints;
 mod object;
 
 pub(crate) use object::Object;
@@ -214,31 +215,7 @@ impl Place {
 
     /// The checkpoints of a run's data folder, by partition; none elsewhere.
     pub(crate) fn checkpoints(&self) -> anyhow::Result<Vec<Checkpoint>> {
-        let Some(dir) = &self.checkpoints else {
-            return Ok(Vec::new());
-        };
-        let mut names = Vec::new();
-        for entry in
-            fs::read_dir(dir).with_context(|| format!("failed to list {}", dir.display()))?
-        {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let digits = name.strip_prefix('p').unwrap_or("");
-            if digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                names.push(name);
-            }
-        }
-        names.sort();
-        let read = |name: &String| {
-            let path = dir.join(name);
-            let context = || format!("failed to read the checkpoint {}", path.display());
-            let bytes = fs::read(&path).with_context(context)?;
-            // The file store writes a line of its own above the value.
-            let value = match bytes.iter().position(|&byte| byte == b'\n') {
-                Some(newline) if bytes.first() != Some(&b'{') => &bytes[newline + 1..],
-                _ => &bytes[..],
-            };
-            Checkpoint::decode(value).with_context(context)
-        };
-        names.iter().map(read).collect()
+        let dir = self.checkpoints.as_deref();
+        dir.map_or_else(|| Ok(Vec::new()), checkpoints::read_all)
     }
 }
