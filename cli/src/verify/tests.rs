@@ -100,6 +100,7 @@ fn a_batch_that_was_written_under_two_plans_is_found_by_name_and_rows() {
     tree.files.push(copy);
     let report = broken(&tree, &[Kind::Overlap, Kind::Twice, Kind::Totals]);
     assert_eq!((report.lost, report.twice), (0, 12));
+    assert_eq!(report.partitions[0].twice, 12);
 }
 
 #[test]
