@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use logpipe_api::pipeline::GeneratorFormat;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
@@ -102,12 +102,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope.spawn(|| show_progress(args.max_events, &done, &counters));
         generate::run(&options, &stop, &counters)
     })?;
-    print_summary(
-        &options,
-        generated,
-        counters.generated.get(),
-        begin.elapsed(),
-    );
+    print_summary(&options, generated, begin.elapsed());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,13 +121,21 @@ fn show_progress(max_events: u64, done: &AtomicBool, counters: &Counters) {
         ProgressBar::no_length()
     };
     let template = if max_events > 0 {
-        "{bar:30.green/dim} {human_pos} of {human_len} lines  {per_sec}  {eta} left"
+        "{bar:30.green/dim} {human_pos} of {human_len} lines  {rate} a second  {eta} left"
     } else {
-        "{spinner:.green} {human_pos} lines  {per_sec}  {elapsed}"
+        "{spinner:.green} {human_pos} lines  {rate} a second  {elapsed}"
     };
     bar.set_style(
         ProgressStyle::with_template(template)
             .expect("the template is well-formed")
+            .with_key(
+                "rate",
+                |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    // Only a display: what cannot be written is not seen.
+                    let rate = HumanCount(state.per_sec() as u64).to_string();
+                    out.write_str(&rate).unwrap_or(());
+                },
+            )
             .progress_chars("━━─"),
     );
     while !done.load(Ordering::Relaxed) {
@@ -142,13 +145,13 @@ fn show_progress(max_events: u64, done: &AtomicBool, counters: &Counters) {
     bar.finish_and_clear();
 }
 
-fn print_summary(options: &GeneratorOptions, generated: Generated, lines: u64, took: Duration) {
+fn print_summary(options: &GeneratorOptions, generated: Generated, took: Duration) {
     let log = options.dir.join("app.log");
     let size = std::fs::metadata(&log).map_or(0, |file| file.len());
-    let rate = lines as f64 / took.as_secs_f64().max(0.001);
+    let rate = generated.written as f64 / took.as_secs_f64().max(0.001);
     println!(
         "{} lines in {:.1} s ({} a second)",
-        HumanCount(lines),
+        HumanCount(generated.written),
         took.as_secs_f64(),
         HumanCount(rate as u64)
     );

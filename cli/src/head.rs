@@ -34,6 +34,9 @@ pub(crate) struct Args {
     output: Format,
 }
 
+/// With fewer characters a column, a table tells nothing.
+const LEGIBLE: usize = 12;
+
 /// Some rows of a place.
 pub(crate) struct Rows {
     /// The columns of the first file.
@@ -153,8 +156,12 @@ impl Rows {
         }
     }
 
-    /// The rows as a table with lines of at most `width` characters.
+    /// The rows as a table with lines of at most `width` characters, or one below the other where a table
+    /// would cut every column to nothing.
     pub(crate) fn text(&self, width: Option<usize>) -> String {
+        if let Some(width) = width.filter(|width| self.columns.len() * LEGIBLE > *width) {
+            return self.upright(width);
+        }
         let headings: Vec<String> = self
             .columns
             .iter()
@@ -171,6 +178,20 @@ impl Rows {
             table.push(row.iter().map(Cell::plain).collect());
         }
         table.render(width)
+    }
+
+    /// Each row as lines of a name and a value.
+    fn upright(&self, width: usize) -> String {
+        let mut parts = Vec::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let heading = format!("row {}", number + 1);
+            let mut table = Table::new([heading.as_str(), ""]);
+            for (column, cell) in self.columns.iter().zip(row) {
+                table.push(vec![column.name.clone(), cell.plain()]);
+            }
+            parts.push(table.render(Some(width)));
+        }
+        parts.join("\n")
     }
 
     /// The rows as JSON objects, one a line, with the columns in their order.
@@ -294,6 +315,12 @@ mod tests {
         assert_eq!(rows.columns.len(), 12);
         assert_eq!(rows.rows.len(), 2);
         assert_eq!(rows.rows[0][1], Cell::Text("Malformed".to_owned()));
+        let text = rows.text(Some(80));
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with("_ingested_at  2026-01-31T07")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::{
 };
 use serde::Deserialize;
 
+pub(crate) mod checkpoints;
 mod object;
 
 pub(crate) use object::Object;
@@ -85,7 +86,9 @@ pub(crate) struct Place {
 impl Place {
     /// Opens `s3://bucket/prefix` or a folder.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        // Its own thread drives the network while this one waits in the middle of a Parquet reader.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .context("failed to start the runtime")?;
@@ -157,10 +160,18 @@ impl Place {
     /// Every Parquet object of the place, in order of their names.
     pub(crate) fn list(&self) -> anyhow::Result<Vec<ObjectMeta>> {
         let listing = self.store.list(self.prefix.as_ref());
-        let all: Vec<ObjectMeta> = self
-            .runtime
-            .block_on(listing.try_collect())
-            .with_context(|| format!("failed to list {}", self.name))?;
+        let all: Vec<ObjectMeta> = match self.runtime.block_on(listing.try_collect()) {
+            Ok(all) => all,
+            Err(error) if self.root.is_none() => bail!(
+                "failed to list {}: {}. Check the bucket's name, AWS_ENDPOINT, AWS_REGION and the \
+                 credentials",
+                self.name,
+                server_says(&error.to_string())
+            ),
+            Err(error) => {
+                return Err(error).with_context(|| format!("failed to list {}", self.name));
+            }
+        };
         let mut parquet: Vec<ObjectMeta> = all
             .into_iter()
             .filter(|object| object.location.as_ref().ends_with(".parquet"))
@@ -212,31 +223,47 @@ impl Place {
 
     /// The checkpoints of a run's data folder, by partition; none elsewhere.
     pub(crate) fn checkpoints(&self) -> anyhow::Result<Vec<Checkpoint>> {
-        let Some(dir) = &self.checkpoints else {
-            return Ok(Vec::new());
-        };
-        let mut names = Vec::new();
-        for entry in
-            fs::read_dir(dir).with_context(|| format!("failed to list {}", dir.display()))?
-        {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let digits = name.strip_prefix('p').unwrap_or("");
-            if digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                names.push(name);
-            }
-        }
-        names.sort();
-        let read = |name: &String| {
-            let path = dir.join(name);
-            let context = || format!("failed to read the checkpoint {}", path.display());
-            let bytes = fs::read(&path).with_context(context)?;
-            // The file store writes a line of its own above the value.
-            let value = match bytes.iter().position(|&byte| byte == b'\n') {
-                Some(newline) if bytes.first() != Some(&b'{') => &bytes[newline + 1..],
-                _ => &bytes[..],
-            };
-            Checkpoint::decode(value).with_context(context)
-        };
-        names.iter().map(read).collect()
+        let dir = self.checkpoints.as_deref();
+        dir.map_or_else(|| Ok(Vec::new()), checkpoints::read_all)
+    }
+}
+
+/// What the server means: the message in its XML, or the first line of what the client tells.
+fn server_says(error: &str) -> &str {
+    let message = error
+        .split_once("<Message>")
+        .and_then(|(_, rest)| rest.split_once("</Message>"));
+    let text = message.map_or_else(|| error.lines().next().unwrap_or(error), |(text, _)| text);
+    text.trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_own_words_are_told() {
+        let xml =
+            "404 Not Found: <Error><Message>The specified bucket does not exist.</Message></Error>";
+        assert_eq!(server_says(xml), "The specified bucket does not exist");
+        assert_eq!(
+            server_says("connection refused\nmore"),
+            "connection refused"
+        );
+    }
+
+    #[test]
+    fn a_manifest_names_its_default_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.yaml");
+        let text = "kind: ConfigMap\nmetadata: {name: no}\n---\nkind: LogPipeline\nmetadata: {name: shop}\n";
+        fs::write(&path, text).unwrap();
+        assert_eq!(manifest_name(&path).unwrap(), "shop");
+        fs::write(&path, "kind: LogPipeline\n").unwrap();
+        let error = manifest_name(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("holds no LogPipeline with a name"),
+            "{error}"
+        );
     }
 }

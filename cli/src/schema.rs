@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use console::style;
-use parquet::basic::Repetition;
+use parquet::basic::{LogicalType, Repetition};
 use serde::Serialize;
 
 use crate::output::Format;
 use crate::place::{Place, PlaceArgs};
-use crate::table::{Table, count, terminal_width};
+use crate::table::{Table, terminal_width, things};
 use crate::verify::Kind;
 
 #[derive(clap::Args)]
@@ -116,9 +116,7 @@ fn columns<T>(builder: &parquet::arrow::arrow_reader::ArrowReaderBuilder<T>) -> 
         } else {
             "group".to_owned()
         };
-        let logical = info
-            .logical_type_ref()
-            .map(|logical| format!(" {logical:?}"));
+        let logical = info.logical_type_ref().map(logical_name);
         Column {
             name: field.name().clone(),
             parquet: format!("{physical}{}", logical.unwrap_or_default()),
@@ -129,15 +127,25 @@ fn columns<T>(builder: &parquet::arrow::arrow_reader::ArrowReaderBuilder<T>) -> 
     named.map(column).collect()
 }
 
+/// As the format's documentation writes it.
+fn logical_name(logical: &LogicalType) -> String {
+    match logical {
+        LogicalType::Timestamp(time) if time.is_adjusted_to_u_t_c => {
+            format!(" TIMESTAMP({:?}, UTC)", time.unit)
+        }
+        other => format!(" {other:?}").to_uppercase(),
+    }
+}
+
 fn text(place: &str, shapes: &[Shape], width: Option<usize>) -> String {
     let mut lines = vec![format!("\n{}\n", style(place).bold())];
     for shape in shapes {
         let codecs: Vec<&str> = shape.codecs.iter().map(String::as_str).collect();
         lines.push(format!(
-            "\n{}: {} rows in {} files, {}, {}\n\n",
+            "\n{}: {} in {}, {}, {}\n\n",
             style(shape.kind).bold(),
-            count(shape.rows),
-            count(shape.files),
+            things(shape.rows, "row"),
+            things(shape.files, "file"),
             indicatif::HumanBytes(shape.bytes),
             codecs.join(" and ").to_lowercase()
         ));
@@ -161,11 +169,8 @@ fn text(place: &str, shapes: &[Shape], width: Option<usize>) -> String {
                 "\nThe {kind} has {number} different sets of columns, in:\n"
             ));
             lines.extend(different.iter().map(|shape| {
-                format!(
-                    "  {} and {} more files\n",
-                    shape.example,
-                    count(shape.files - 1)
-                )
+                let more = things(shape.files - 1, "more file");
+                format!("  {} and {more}\n", shape.example)
             }));
         }
     }

@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::Format;
 use crate::place::PlaceArgs;
-use crate::table::terminal_width;
 
 mod audit;
 mod names;
@@ -37,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let report = audit::audit(&place, options, &progress())?;
     match args.output {
-        Format::Text => print!("{}", report.text(terminal_width())),
+        Format::Text => print!("{}", report.text()),
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
     Ok(if report.exactly_once {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Counters that all roles of one process share.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Lines the generator wrote.
+    /// Lines the generator wrote, in this run and those before it.
     pub generated: Count,
     /// Lines that are durable in the log.
     pub produced: Count,

@@ -76,6 +76,8 @@ pub enum Rolled {
 pub struct Generated {
     /// Lines written by this run and those before it.
     pub total: u64,
+    /// Lines written by this run.
+    pub written: u64,
     /// All `max_events` lines are written.
     pub finished: bool,
 }
@@ -205,10 +207,12 @@ pub fn run(
     let state = State::start(before.as_ref(), options, next, now_millis());
     state.save(&options.dir)?;
 
+    counters.generated.set(next);
     let mut writer = Writer::open(options, state)?;
     writer.run(stop, counters)?;
     Ok(Generated {
         total: writer.next,
+        written: writer.next - next,
         finished: writer.finished(),
     })
 }

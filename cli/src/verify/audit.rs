@@ -14,6 +14,7 @@ use super::report::{Faults, Kind, Lane, Partition, Report};
 use super::rows::{self, Row};
 use super::runs::Runs;
 use crate::place::Place;
+use crate::table::{count, things};
 
 /// What the user says about the pipeline.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,9 +131,9 @@ impl Audit<'_> {
             let (offset, line) = (place >> 32, place as u32);
             self.faults.add(Kind::Twice, summary.twice, || {
                 format!(
-                    "{}: {} rows are there twice, the first at offset {offset}, line {line}",
+                    "{}: {} there twice, the first at offset {offset}, line {line}",
                     chain.label(),
-                    summary.twice
+                    things(summary.twice, "row")
                 )
             });
         }
@@ -177,29 +178,25 @@ impl Audit<'_> {
     }
 
     fn tell(&mut self, file: &Entry, disorder: u64, misplaced: u64, bad: &BadLines) {
+        let path = &file.path;
         if disorder > 0 {
             self.faults.add(Kind::Disorder, disorder, || {
                 format!(
-                    "{}: {disorder} rows are not in the order of their offsets and lines",
-                    file.path
+                    "{path}: {} not in the order of offset and line",
+                    things(disorder, "row")
                 )
             });
         }
         if misplaced > 0 {
+            let rows = things(misplaced, "row");
             self.faults.add(Kind::Misplaced, misplaced, || {
-                format!(
-                    "{}: {misplaced} rows have a partition or offset outside its name",
-                    file.path
-                )
+                format!("{path}: {rows} outside the partition and offsets of its name")
             });
         }
         if let Some((producer, n)) = &bad.first {
+            let lines = things(bad.lines, "line");
             self.faults.add(Kind::BadChecksum, bad.lines, || {
-                format!(
-                    "{}: {} lines do not hold the text that was generated, the first is line {n} of \
-                     {producer}",
-                    file.path, bad.lines
-                )
+                format!("{path}: {lines} with another text than was generated, first {producer}'s line {n}")
             });
         }
     }
@@ -207,21 +204,22 @@ impl Audit<'_> {
     /// Compares what the checkpoint counted with what is there.
     fn totals(&mut self, chain: &Chain, checkpoint: &Checkpoint, files: u64, found: &Partition) {
         let totals = checkpoint.totals;
-        if (totals.rows, totals.dead, totals.files) == (found.rows, found.dead, files) {
-            return;
+        for (what, committed, there) in [
+            ("row", totals.rows, found.rows),
+            ("quarantined line", totals.dead, found.dead),
+            ("file", totals.files, files),
+        ] {
+            if committed != there {
+                let committed = things(committed, what);
+                self.faults.add(Kind::Totals, 1, || {
+                    format!(
+                        "{}: {committed} committed, but {} there",
+                        chain.label(),
+                        count(there)
+                    )
+                });
+            }
         }
-        self.faults.add(Kind::Totals, 1, || {
-            format!(
-                "{}: {} rows, {} quarantined and {} files were committed, but {}, {} and {} are there",
-                chain.label(),
-                totals.rows,
-                totals.dead,
-                totals.files,
-                found.rows,
-                found.dead,
-                files
-            )
-        });
     }
 
     /// Partitions that have a checkpoint with commits, and not one file.
@@ -327,28 +325,25 @@ impl Audit<'_> {
     }
 
     fn tell_lane(&mut self, what: &str, lane: &Lane, missing_is_lost: bool) {
+        let name = &lane.name;
         if lane.missing > 0 && missing_is_lost {
             let example = lane.example.map_or(String::new(), |(start, end)| {
-                format!(", the first are [{start}, {end})")
+                format!(", the first from {} to {}", count(start), count(end - 1))
             });
+            let lines = things(lane.missing, "line");
             self.faults.add(Kind::MissingLines, lane.missing, || {
-                format!(
-                    "{what} {}: {} lines are missing{example}",
-                    lane.name, lane.missing
-                )
+                format!("{what} {name}: {lines} missing{example}")
             });
         }
         if lane.twice > 0 {
             self.faults.add(Kind::Twice, lane.twice, || {
-                format!("{what} {}: {} lines are there twice", lane.name, lane.twice)
+                format!("{what} {name}: {} there twice", things(lane.twice, "line"))
             });
         }
         if lane.beyond > 0 {
+            let lines = things(lane.beyond, "line");
             self.faults.add(Kind::Totals, 1, || {
-                format!(
-                    "{what} {}: {} lines lie beyond what the checkpoint says is committed",
-                    lane.name, lane.beyond
-                )
+                format!("{what} {name}: {lines} beyond what the checkpoint says is committed")
             });
         }
     }

@@ -20,6 +20,7 @@ use logpipe_workers::log::Identity;
 use parquet::arrow::ArrowWriter;
 
 use crate::place::Place;
+use crate::place::checkpoints::encode;
 
 /// 2026-01-31 07:00:00 UTC in microseconds.
 const BEGIN: i64 = 1_769_842_800_000_000;
@@ -161,9 +162,8 @@ impl Tree {
         let dir = self.dir.path().join("checkpoints");
         fs::create_dir_all(&dir).unwrap();
         for checkpoint in &self.checkpoints {
-            let mut bytes = b"logpipe checkpoint 1\n".to_vec();
-            bytes.extend(checkpoint.encode());
-            fs::write(dir.join(format!("p{:05}", checkpoint.partition)), bytes).unwrap();
+            let name = format!("p{:05}.checkpoint", checkpoint.partition);
+            fs::write(dir.join(name), encode(checkpoint)).unwrap();
         }
         Place::open(self.dir.path().to_str().unwrap()).unwrap()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use console::style;
 use serde::Serialize;
 
-use crate::table::{Table, count};
+use crate::table::{Table, count, things};
 
 /// Of each kind, so many faults are told one by one.
 const TOLD: usize = 8;
@@ -141,16 +141,16 @@ impl Faults {
 
 impl Report {
     /// The report for a person.
-    pub(super) fn text(&self, width: Option<usize>) -> String {
+    pub(super) fn text(&self) -> String {
         let mut parts = vec![format!("\n{}\n\n", style(&self.place).bold())];
-        parts.push(self.partitions_table().render(width));
+        parts.push(self.partitions_table().render(None));
         for (heading, lanes) in [
             ("producer", &self.producers),
             ("generator", &self.generators),
         ] {
             if !lanes.is_empty() {
                 parts.push("\n".to_owned());
-                parts.push(lanes_table(heading, lanes).render(width));
+                parts.push(lanes_table(heading, lanes).render(None));
             }
         }
         parts.push("\n".to_owned());
@@ -161,6 +161,9 @@ impl Report {
         if self.faults.untold > 0 {
             parts.push(fault(format!("and {} more", count(self.faults.untold))));
         }
+        if parts.last().is_some_and(|last| last != "\n") {
+            parts.push("\n".to_owned());
+        }
         parts.push(self.verdict());
         parts.push("\n".to_owned());
         parts.concat()
@@ -170,15 +173,14 @@ impl Report {
         let mut notes = Vec::new();
         if self.pending > 0 {
             notes.push(format!(
-                "{} rows belong to batches that are announced and not committed yet; the next run \
-                 finishes exactly these",
-                count(self.pending)
+                "{} announced and not committed yet: the next run finishes exactly these",
+                things(self.pending, "row")
             ));
         }
         if self.other_files > 0 {
             notes.push(format!(
-                "{} Parquet files with names of others were left alone",
-                count(self.other_files)
+                "{} of others left alone",
+                things(self.other_files, "Parquet file")
             ));
         }
         if self.generators.is_empty() {
@@ -201,8 +203,8 @@ impl Report {
 
     fn verdict(&self) -> String {
         let numbers = format!(
-            "{} lines, {} lost, {} twice",
-            count(self.lines),
+            "{}, {} lost, {} twice",
+            things(self.lines, "line"),
             count(self.lost),
             count(self.twice)
         );
@@ -214,14 +216,14 @@ impl Report {
             style("NOT exactly once:").red().bold()
         )];
         for (kind, what) in [
-            (Kind::Unreadable, "unreadable files"),
-            (Kind::BadChecksum, "bad checksums"),
-            (Kind::Misplaced, "misplaced rows"),
-            (Kind::Disorder, "rows out of order"),
+            (Kind::Unreadable, "unreadable file"),
+            (Kind::BadChecksum, "bad checksum"),
+            (Kind::Misplaced, "misplaced row"),
+            (Kind::Disorder, "disordered row"),
         ] {
             let found = self.faults.count(kind);
             if found > 0 {
-                verdict.push(format!("{} {what}", count(found)));
+                verdict.push(things(found, what));
             }
         }
         verdict.join(", ")

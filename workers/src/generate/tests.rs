@@ -61,6 +61,7 @@ fn a_kill_at_any_byte_of_the_last_lines_changes_nothing() {
         generate(&options),
         Generated {
             total: 5,
+            written: 5,
             finished: true
         }
     );
