@@ -359,9 +359,9 @@ impl<'a> Lane<'a> {
             self.give_up(id);
             self.with(id, |file| file.state.gone = true);
             let closed = self.files.get_mut(&id).map(Followed::sealed);
-            closed
-                .into_iter()
-                .for_each(|file| self.tell(Note::Closed(file)));
+            if let Some(file) = closed {
+                self.tell(Note::Closed(file));
+            }
         }
     }
 

@@ -61,21 +61,36 @@ impl Position {
             self.samples.push(end);
         }
         self.end = None;
+        self.sample(bytes);
         self.offset += bytes.len() as u64;
         self.mid_line = mid_line;
-        if bytes.len() >= SAMPLE_BYTES {
-            self.tail.clear();
-            self.tail
-                .extend_from_slice(&bytes[bytes.len() - SAMPLE_BYTES..]);
-        } else {
-            let excess = (self.tail.len() + bytes.len()).saturating_sub(SAMPLE_BYTES);
-            self.tail.drain(..excess);
-            self.tail.extend_from_slice(bytes);
-        }
-        // Half as far again each time: at most a hundred marks for any size, and each costs one hash.
-        let last = self.samples.last().map_or(0, |mark| mark.at);
-        if self.offset >= last + last / 2 + 64 || self.samples.is_empty() {
-            self.samples.extend(self.mark());
+        let kept = SAMPLE_BYTES.saturating_sub(bytes.len());
+        let excess = self.tail.len().saturating_sub(kept);
+        self.tail.drain(..excess);
+        let new = bytes.len().min(SAMPLE_BYTES);
+        self.tail.extend_from_slice(&bytes[bytes.len() - new..]);
+    }
+
+    /// Marks the places within `bytes` that are due: each half as far again as the one before, so there
+    /// are at most a hundred for any size.
+    fn sample(&mut self, bytes: &[u8]) {
+        loop {
+            let last = self.samples.last().map_or(0, |mark| mark.at);
+            let due = (last + last / 2 + 64).max(self.offset + 1);
+            let Some(behind) = bytes.get(..(due - self.offset) as usize) else {
+                return;
+            };
+            let sample = if behind.len() >= SAMPLE_BYTES {
+                behind[behind.len() - SAMPLE_BYTES..].to_vec()
+            } else {
+                let before = self.tail.len().min(SAMPLE_BYTES - behind.len());
+                [&self.tail[self.tail.len() - before..], behind].concat()
+            };
+            self.samples.push(Mark {
+                at: due,
+                len: sample.len() as u32,
+                hash: hash(&sample),
+            });
         }
     }
 

@@ -35,6 +35,10 @@ pub struct Registry {
     /// Files that differed from a followed one which begins like them; `true` once the followed one was
     /// found to be intact after that.
     suspects: HashMap<(Place, FileId), bool>,
+    /// Files that were seen to be copies of followed ones, and whose.
+    copies: HashMap<Place, FileId>,
+    /// Live files without a complete first line, at this look: their logs and bytes.
+    unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
     fresh_lanes: u32,
     looks: u64,
@@ -48,6 +52,8 @@ struct Known {
     base: PathBuf,
     live: bool,
     size: u64,
+    /// The look that found it as a new file.
+    begun: u64,
     status: Status,
 }
 
@@ -96,6 +102,8 @@ impl Registry {
             known: HashMap::new(),
             places: HashMap::new(),
             suspects: HashMap::new(),
+            copies: HashMap::new(),
+            unready: Vec::new(),
             warned: HashSet::new(),
             fresh_lanes: 0,
             looks: 0,
@@ -125,6 +133,7 @@ impl Registry {
                         base: file.path.clone(),
                         live: false,
                         size: 0,
+                        begun: 0,
                         status: Status::Absent,
                         file,
                     };
@@ -175,9 +184,12 @@ impl Registry {
         for (rank, candidate) in unknown {
             found.extend(self.open(rank, candidate)?);
         }
+        self.unready.clear();
         let found = self.resume(found, &mut look)?;
-        let found = self.continue_elsewhere(found, &mut look)?;
+        let mut found = self.continue_elsewhere(found, &mut look)?;
         self.give_up(&snapshot, &mut look);
+        // The live file first: what is a copy of it is no file of its own. Ranks keep the order.
+        found.sort_by_key(|file| !file.candidate.live);
         for file in found {
             match self.copy_of_followed(&file, &mut look)? {
                 Copy::Yes => {}

@@ -96,8 +96,13 @@ impl Registry {
                     known.file.place.is_none() && !known.status.is_read()
                 }));
             }
-            if !self.resume_one_of(&ids, &file, look)? && file.head.is_some() {
+            if self.resume_one_of(&ids, &file, look)? {
+                continue;
+            }
+            if file.head.is_some() {
                 rest.push(file);
+            } else if !file.start.is_empty() {
+                self.unready.push((file.candidate.base, file.start));
             }
         }
         Ok(rest)
@@ -180,13 +185,14 @@ impl Registry {
                 self.follow(id, file, None, look);
                 return Ok(true);
             }
-            // The file was truncated in place, so this is the copy that was made before; what was read
-            // after it had been made is in the log already.
-            let truncated = known.status == Status::Overwritten
-                && known.file.path == file.candidate.base
-                && !file.candidate.live;
-            if likeness == Likeness::Shorter && truncated {
-                let place = file.candidate.place;
+            // A copy that was made before the file was truncated, and that lacks what was read after:
+            // its marks tell, or it was seen to be one.
+            let place = file.candidate.place;
+            let sibling = known.file.path == file.candidate.base && !file.candidate.live;
+            let seen = known.status == Status::Overwritten
+                && self.copies.get(&place) == Some(&id)
+                && file.candidate.size < known.file.position.offset;
+            if sibling && (seen || likeness == Likeness::Shorter) {
                 known.file.copies.push(place);
                 look.tell(known.lane, Order::Copied { id, place });
                 return Ok(true);
@@ -220,7 +226,7 @@ impl Registry {
             return Ok(());
         };
         let place = file.candidate.place;
-        let id = (0..)
+        let id = (0..u32::MAX)
             .map(|salt| file_id(&place, head, salt))
             .find(|id| !self.known.contains_key(id))
             .expect("there are more salts than files");
@@ -245,6 +251,7 @@ impl Registry {
             base: file.candidate.base.clone(),
             live: file.candidate.live,
             size: file.candidate.size,
+            begun: self.looks,
             status: Status::Absent,
         };
         self.known.insert(id, known);
@@ -266,6 +273,7 @@ impl Registry {
         known.size = candidate.size;
         known.status = Status::Followed;
         self.places.insert(candidate.place, id);
+        self.copies.remove(&candidate.place);
         self.suspects
             .retain(|(place, _), _| *place != candidate.place);
         let follow = Follow {
