@@ -123,6 +123,12 @@ impl Position {
         self.samples.iter().copied().chain(end)
     }
 
+    /// Whether more is known than how the file begins. Many files begin alike.
+    pub fn knows_more_than(&self, head: Option<Head>) -> bool {
+        self.marks()
+            .any(|mark| head.is_none_or(|head| mark.at > u64::from(head.len)))
+    }
+
     /// Measures a file of `size` bytes. The marks decide; a file that was not read yet is told by its
     /// head alone.
     pub fn compare(&self, head: Option<Head>, file: &File, size: u64) -> io::Result<Likeness> {

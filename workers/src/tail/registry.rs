@@ -186,16 +186,24 @@ impl Registry {
         }
         self.unready.clear();
         let found = self.resume(found, &mut look)?;
-        let mut found = self.continue_elsewhere(found, &mut look)?;
-        self.give_up(&snapshot, &mut look);
-        // The live file first: what is a copy of it is no file of its own. Ranks keep the order.
-        found.sort_by_key(|file| !file.candidate.live);
-        for file in found {
+        // The live files first: what is a copy of one is no file of its own. Ranks keep the order.
+        let (live, siblings): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|file| file.candidate.live);
+        for file in live {
+            if !self.continue_elsewhere(&file, &mut look)? {
+                self.begin(&file, &mut look)?;
+            }
+        }
+        for file in siblings {
             match self.copy_of_followed(&file, &mut look)? {
                 Copy::Yes => {}
                 Copy::Perhaps => look.undecided = true,
+                Copy::No if self.continue_elsewhere(&file, &mut look)? => {}
                 Copy::No => self.begin(&file, &mut look)?,
             }
+        }
+        if !look.undecided {
+            self.give_up(&snapshot, &mut look);
         }
         if self.looks == 1 && self.start_at == StartAt::End {
             (0..self.lanes).for_each(|lane| look.tell(lane, Order::Save));

@@ -46,7 +46,7 @@ impl Registry {
         for id in alike {
             let known = &self.known[&id];
             // A file that no lane can have read before this look is as it was found.
-            let (lane, certain) = (known.lane, !known.live || known.begun == self.looks);
+            let (lane, certain) = (known.lane, known.begun == self.looks);
             let copy =
                 compare(known, file).map_err(|error| unreadable(&file.candidate.path, error))?;
             let suspect = (file.candidate.place, id);

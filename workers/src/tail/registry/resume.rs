@@ -143,31 +143,27 @@ impl Registry {
             .map_err(|error| unreadable(&file.candidate.path, error))
     }
 
-    /// Known files that vanished or were overwritten, and whose content is found at another place.
+    /// Whether a file has the content of a known one that vanished or was overwritten.
     pub(super) fn continue_elsewhere(
         &mut self,
-        found: Vec<Found>,
+        file: &Found,
         look: &mut Look,
-    ) -> Result<Vec<Found>, DiscoverError> {
-        let mut rest = Vec::new();
-        for file in found {
-            let mut ids: Vec<FileId> = self
-                .known
-                .values()
-                .filter(|known| !known.status.is_read() && known.file.position.offset > 0)
-                .filter(|known| known.file.head.is_none_or(|head| head.begins(&file.start)))
-                .map(|known| known.file.id)
-                .collect();
-            ids.sort_by_key(|id| {
-                let known = &self.known[id].file;
-                let elsewhere = known.path != file.candidate.path;
-                (elsewhere, std::cmp::Reverse(known.position.offset))
-            });
-            if !self.continue_one_of(&ids, &file, look)? {
-                rest.push(file);
-            }
-        }
-        Ok(rest)
+    ) -> Result<bool, DiscoverError> {
+        let may_continue = |known: &&Known| {
+            let state = &known.file;
+            let rotated = !state.gone && state.path == file.candidate.base && !file.candidate.live;
+            !known.status.is_read()
+                && state.head.is_none_or(|head| head.begins(&file.start))
+                && (rotated || state.position.knows_more_than(state.head))
+        };
+        let known = self.known.values().filter(may_continue);
+        let mut ids: Vec<FileId> = known.map(|known| known.file.id).collect();
+        ids.sort_by_key(|id| {
+            let known = &self.known[id].file;
+            let elsewhere = known.path != file.candidate.path;
+            (elsewhere, std::cmp::Reverse(known.position.offset))
+        });
+        self.continue_one_of(&ids, file, look)
     }
 
     fn continue_one_of(
