@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Head, Mark, SAMPLE_BYTES, hash, read_range};
 
+/// How many lines at the start of a file are marked each.
+const MARKED_LINES: usize = 8;
+
 /// How far a file was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -71,13 +74,21 @@ impl Position {
         self.tail.extend_from_slice(&bytes[bytes.len() - new..]);
     }
 
-    /// Marks the places within `bytes` that are due: each half as far again as the one before, so there
-    /// are at most a hundred for any size.
+    /// Marks the places within `bytes` that are due: the ends of the first lines, then each half as far
+    /// again as the one before, so there are at most a hundred for any size.
     fn sample(&mut self, bytes: &[u8]) {
         loop {
             let last = self.samples.last().map_or(0, |mark| mark.at);
-            let due = (last + last / 2 + 64).max(self.offset + 1);
-            let Some(behind) = bytes.get(..(due - self.offset) as usize) else {
+            let due = if self.samples.len() < MARKED_LINES {
+                let from = (last.saturating_sub(self.offset) as usize).min(bytes.len());
+                let newline = memchr::memchr(b'\n', &bytes[from..]);
+                newline.map(|at| self.offset + (from + at) as u64 + 1)
+            } else {
+                Some((last + last / 2 + 64).max(self.offset + 1))
+            };
+            let behind =
+                due.and_then(|due| Some((due, bytes.get(..(due - self.offset) as usize)?)));
+            let Some((due, behind)) = behind else {
                 return;
             };
             let sample = if behind.len() >= SAMPLE_BYTES {
