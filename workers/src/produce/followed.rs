@@ -182,6 +182,12 @@ impl Followed {
         Ok(true)
     }
 
+    /// Reads at once; until then nobody knows whether its end is reached.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        self.at_end = false;
+        self.next_read = now;
+    }
+
     /// Sets when to look again: soon while the file grows, seldom when it has been quiet for long.
     pub(super) fn schedule(&mut self, now: Instant, linger: Duration, longest: Duration) {
         let quiet = now.saturating_duration_since(self.last_growth);

@@ -294,7 +294,12 @@ impl<'a> Lane<'a> {
         let now = Instant::now();
         match order {
             Order::Save => return self.save(true),
-            Order::Finish => self.finishing = true,
+            Order::Finish => {
+                self.finishing = true;
+                self.files
+                    .values_mut()
+                    .for_each(|file| file.look_again(now));
+            }
             Order::End => self.ending = true,
             Order::Follow(follow) => {
                 self.dirty = true;
@@ -318,13 +323,13 @@ impl<'a> Lane<'a> {
                 file.state.path = path;
                 file.live = live;
                 file.last_growth = now;
-                file.next_read = now;
+                file.look_again(now);
                 if file.standing == Standing::Nameless {
                     file.standing = Standing::Named;
                 }
             }),
             Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
-            Order::Touched(id) => self.with(id, |file| file.next_read = now),
+            Order::Touched(id) => self.with(id, |file| file.look_again(now)),
             Order::Vanished(id) => self.vanished(id, now),
             Order::GiveUp(id) => self.give_up(id),
             Order::Check(id) => self.check(id)?,
@@ -359,9 +364,9 @@ impl<'a> Lane<'a> {
             self.give_up(id);
             self.with(id, |file| file.state.gone = true);
             let closed = self.files.get_mut(&id).map(Followed::sealed);
-            closed
-                .into_iter()
-                .for_each(|file| self.tell(Note::Closed(file)));
+            if let Some(file) = closed {
+                self.tell(Note::Closed(file));
+            }
         }
     }
 

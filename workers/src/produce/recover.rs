@@ -14,7 +14,7 @@ use crate::tail::identity::{FileId, Head};
 use crate::tail::position::Position;
 
 /// How long a partition may stay silent while records are still missing up to the fence.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a lane knows after a scan, and what it writes with.
 pub(super) struct Recovered {

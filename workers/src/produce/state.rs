@@ -4,6 +4,7 @@
 //! One header line, `logpipe producer state v1 crc32c=… length=…`, then JSON. A new one is written beside
 //! it and renamed into place; the one before is kept as `….state.previous`.
 
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,8 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
+    /// The current copy is good, so it may become the previous one.
+    good: Cell<bool>,
     _lock: File,
 }
 
@@ -108,7 +111,11 @@ impl StateFile {
             .open(path.with_extension("lock"))
             .map_err(failed("open its lock file"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self {
+                path,
+                good: Cell::new(false),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: shown }),
             Err(TryLockError::Error(source)) => Err(failed("lock it")(source)),
         }
@@ -126,7 +133,10 @@ impl StateFile {
     /// The state, or that of the previous copy where the current one is damaged. `None`: there is none.
     pub fn load(&self) -> Result<Option<State>, StateError> {
         let reason = match self.read(&self.path)? {
-            Copy::Good(state) => return Ok(Some(state)),
+            Copy::Good(state) => {
+                self.good.set(true);
+                return Ok(Some(state));
+            }
             Copy::Missing => None,
             Copy::Bad(reason) => Some(reason),
         };
@@ -167,9 +177,12 @@ impl StateFile {
         file.write_all(&encode(state))
             .and_then(|()| file.sync_all())
             .map_err(self.failed("write its new copy"))?;
-        self.keep_previous()
-            .map_err(self.failed("keep its previous copy"))?;
+        if self.good.get() {
+            self.keep_previous()
+                .map_err(self.failed("keep its previous copy"))?;
+        }
         fs::rename(&new, &self.path).map_err(self.failed("put its new copy into place"))?;
+        self.good.set(true);
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(self.failed("sync its folder"))

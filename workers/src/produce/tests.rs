@@ -1,6 +1,5 @@
 //! A producer, driven step by step on real files against a log in memory.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use crate::log::key::{BlockKey, Chunk};
 
 mod fake_log;
 mod files;
+mod random;
 mod recovery;
 mod rotation;
 
@@ -111,7 +111,7 @@ impl World {
                 let lines: Vec<_> = if key.chunk == Chunk::Whole {
                     crate::tail::split::lines(&record.value).collect()
                 } else {
-                    vec![0..record.value.len()]
+                    std::iter::once(0..record.value.len()).collect()
                 };
                 assert_eq!(lines.len(), key.lines as usize);
                 pieces.extend(lines[skip as usize..].iter().map(|line| Piece {
@@ -221,5 +221,6 @@ impl<'a> Running<'a> {
 }
 
 fn numbered(range: std::ops::Range<u32>) -> String {
-    range.map(|n| format!("line {n:06}\n")).collect()
+    let lines: Vec<String> = range.map(|n| format!("line {n:06}\n")).collect();
+    lines.concat()
 }

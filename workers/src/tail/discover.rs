@@ -82,19 +82,20 @@ pub enum DiscoverError {
 /// Expands `patterns`.
 pub fn discover(patterns: &[String]) -> Result<Snapshot, DiscoverError> {
     let mut snapshot = Snapshot::default();
-    let mut bases = BTreeMap::new();
+    let mut bases: Bases<'_> = BTreeMap::new();
     for pattern in patterns {
         for (path, metadata) in expand(pattern)? {
-            bases.insert(path, (metadata, pattern.as_str()));
+            let entry = bases.entry(path).or_insert((metadata, Vec::new()));
+            entry.1.push(pattern.as_str());
         }
     }
     let siblings = siblings(&mut bases, &mut snapshot);
     let mut matched = HashSet::new();
     let mut seen = HashSet::new();
     let mut groups: BTreeMap<PathBuf, Vec<(Age, Candidate)>> = BTreeMap::new();
-    for (path, (metadata, pattern)) in &bases {
+    for (path, (metadata, patterns)) in &bases {
         let Some(metadata) = metadata else { continue };
-        matched.insert(*pattern);
+        matched.extend(patterns.iter().copied());
         let place = Place::of(metadata);
         // Two names of one file (links, overlapping globs) are one file.
         if seen.insert(place) {
@@ -109,8 +110,8 @@ pub fn discover(patterns: &[String]) -> Result<Snapshot, DiscoverError> {
         let Ok(metadata) = fs::metadata(&path) else {
             continue; // gone since the folder was listed
         };
-        if let Some((_, pattern)) = bases.get(&base) {
-            matched.insert(*pattern);
+        if let Some((_, patterns)) = bases.get(&base) {
+            matched.extend(patterns.iter().copied());
         }
         if metadata.is_file() && seen.insert(Place::of(&metadata)) {
             let candidate = candidate(path, &metadata, &base, false);
@@ -194,7 +195,7 @@ fn expand(pattern: &str) -> Result<Found, DiscoverError> {
     Ok(found)
 }
 
-type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, &'a str)>;
+type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, Vec<&'a str>)>;
 
 /// Lists the folders of the logs and returns the rotated siblings (path, base, age). A file that a glob
 /// names although it is a rotated sibling of another is taken out of `bases`.
@@ -243,7 +244,10 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
                 let base = logs.get(log)?;
                 Some((base.clone(), age))
             }) {
-                bases.remove(&path);
+                let named = bases.remove(&path).map(|(_, patterns)| patterns);
+                if let Some((_, patterns)) = bases.get_mut(&base) {
+                    patterns.extend(named.into_iter().flatten());
+                }
                 found.push((path.clone(), base, age));
             }
             snapshot.names.insert((metadata.dev(), entry.ino()), path);

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Head, Mark, SAMPLE_BYTES, hash, read_range};
 
+/// How many lines at the start of a file are marked each.
+const MARKED_LINES: usize = 8;
+
 /// How far a file was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -61,21 +64,44 @@ impl Position {
             self.samples.push(end);
         }
         self.end = None;
+        self.sample(bytes);
         self.offset += bytes.len() as u64;
         self.mid_line = mid_line;
-        if bytes.len() >= SAMPLE_BYTES {
-            self.tail.clear();
-            self.tail
-                .extend_from_slice(&bytes[bytes.len() - SAMPLE_BYTES..]);
-        } else {
-            let excess = (self.tail.len() + bytes.len()).saturating_sub(SAMPLE_BYTES);
-            self.tail.drain(..excess);
-            self.tail.extend_from_slice(bytes);
-        }
-        // Half as far again each time: at most a hundred marks for any size, and each costs one hash.
-        let last = self.samples.last().map_or(0, |mark| mark.at);
-        if self.offset >= last + last / 2 + 64 || self.samples.is_empty() {
-            self.samples.extend(self.mark());
+        let kept = SAMPLE_BYTES.saturating_sub(bytes.len());
+        let excess = self.tail.len().saturating_sub(kept);
+        self.tail.drain(..excess);
+        let new = bytes.len().min(SAMPLE_BYTES);
+        self.tail.extend_from_slice(&bytes[bytes.len() - new..]);
+    }
+
+    /// Marks the places within `bytes` that are due: the ends of the first lines, then each half as far
+    /// again as the one before, so there are at most a hundred for any size.
+    fn sample(&mut self, bytes: &[u8]) {
+        loop {
+            let last = self.samples.last().map_or(0, |mark| mark.at);
+            let due = if self.samples.len() < MARKED_LINES {
+                let from = (last.saturating_sub(self.offset) as usize).min(bytes.len());
+                let newline = memchr::memchr(b'\n', &bytes[from..]);
+                newline.map(|at| self.offset + (from + at) as u64 + 1)
+            } else {
+                Some((last + last / 2 + 64).max(self.offset + 1))
+            };
+            let behind =
+                due.and_then(|due| Some((due, bytes.get(..(due - self.offset) as usize)?)));
+            let Some((due, behind)) = behind else {
+                return;
+            };
+            let sample = if behind.len() >= SAMPLE_BYTES {
+                behind[behind.len() - SAMPLE_BYTES..].to_vec()
+            } else {
+                let before = self.tail.len().min(SAMPLE_BYTES - behind.len());
+                [&self.tail[self.tail.len() - before..], behind].concat()
+            };
+            self.samples.push(Mark {
+                at: due,
+                len: sample.len() as u32,
+                hash: hash(&sample),
+            });
         }
     }
 
@@ -106,6 +132,12 @@ impl Position {
     fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
         let end = self.mark().or(self.end);
         self.samples.iter().copied().chain(end)
+    }
+
+    /// Whether more is known than how the file begins. Many files begin alike.
+    pub fn knows_more_than(&self, head: Option<Head>) -> bool {
+        self.marks()
+            .any(|mark| head.is_none_or(|head| mark.at > u64::from(head.len)))
     }
 
     /// Measures a file of `size` bytes. The marks decide; a file that was not read yet is told by its

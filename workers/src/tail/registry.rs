@@ -35,6 +35,10 @@ pub struct Registry {
     /// Files that differed from a followed one which begins like them; `true` once the followed one was
     /// found to be intact after that.
     suspects: HashMap<(Place, FileId), bool>,
+    /// Files that were seen to be copies of followed ones, and whose.
+    copies: HashMap<Place, FileId>,
+    /// Live files without a complete first line, at this look: their logs and bytes.
+    unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
     fresh_lanes: u32,
     looks: u64,
@@ -48,6 +52,8 @@ struct Known {
     base: PathBuf,
     live: bool,
     size: u64,
+    /// The look that found it as a new file.
+    begun: u64,
     status: Status,
 }
 
@@ -96,6 +102,8 @@ impl Registry {
             known: HashMap::new(),
             places: HashMap::new(),
             suspects: HashMap::new(),
+            copies: HashMap::new(),
+            unready: Vec::new(),
             warned: HashSet::new(),
             fresh_lanes: 0,
             looks: 0,
@@ -125,6 +133,7 @@ impl Registry {
                         base: file.path.clone(),
                         live: false,
                         size: 0,
+                        begun: 0,
                         status: Status::Absent,
                         file,
                     };
@@ -175,15 +184,26 @@ impl Registry {
         for (rank, candidate) in unknown {
             found.extend(self.open(rank, candidate)?);
         }
+        self.unready.clear();
         let found = self.resume(found, &mut look)?;
-        let found = self.continue_elsewhere(found, &mut look)?;
-        self.give_up(&snapshot, &mut look);
-        for file in found {
+        // The live files first: what is a copy of one is no file of its own. Ranks keep the order.
+        let (live, siblings): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|file| file.candidate.live);
+        for file in live {
+            if !self.continue_elsewhere(&file, &mut look)? {
+                self.begin(&file, &mut look)?;
+            }
+        }
+        for file in siblings {
             match self.copy_of_followed(&file, &mut look)? {
                 Copy::Yes => {}
                 Copy::Perhaps => look.undecided = true,
+                Copy::No if self.continue_elsewhere(&file, &mut look)? => {}
                 Copy::No => self.begin(&file, &mut look)?,
             }
+        }
+        if !look.undecided {
+            self.give_up(&snapshot, &mut look);
         }
         if self.looks == 1 && self.start_at == StartAt::End {
             (0..self.lanes).for_each(|lane| look.tell(lane, Order::Save));

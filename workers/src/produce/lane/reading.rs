@@ -75,6 +75,11 @@ impl Lane<'_> {
         }
     }
 
+    #[cfg(test)]
+    pub(in crate::produce) fn open_files(&self) -> usize {
+        self.files.values().filter(|file| file.is_open()).count()
+    }
+
     fn read_into(
         &mut self,
         id: FileId,

@@ -116,7 +116,9 @@ impl Lane<'_> {
         gone.sort_unstable();
         let excess = gone.len() - MOST_GONE;
         gone.truncate(excess);
-        gone.into_iter().for_each(|(_, id)| self.forget(id));
+        for (_, id) in gone {
+            self.forget(id);
+        }
     }
 }
 

@@ -53,6 +53,11 @@ impl FakeLog {
         self.with(partition, |p| p.fault = Some(fault));
     }
 
+    /// From now on nothing fails.
+    pub(super) fn heal(&self) {
+        (0..self.partitions()).for_each(|partition| self.with(partition, |p| p.fault = None));
+    }
+
     pub(super) fn trim(&self, partition: u32, start: Offset) {
         self.with(partition, |p| p.start = start as usize);
     }

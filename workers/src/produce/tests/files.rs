@@ -21,3 +21,155 @@ fn a_growing_file_is_followed_across_restarts() {
     running.finish();
     assert_eq!(world.lines().concat(), numbered(0..30));
 }
+
+#[test]
+fn bytes_that_are_no_text_pass_through_as_they_are() {
+    let world = World::new(1, &["app.log"]);
+    let odd: &[u8] = b"\xef\xbb\xbfwith a mark\n\xff\xfe\0\n\rone\rtwo\r\n\n\nlast";
+    world.append("app.log", odd);
+    world.finish();
+    let bytes: Vec<u8> = world.pieces().into_iter().flat_map(|p| p.line).collect();
+    assert_eq!(bytes, odd);
+    assert_eq!(world.pieces().len(), 6);
+}
+
+#[test]
+fn a_line_without_a_newline_waits_until_the_end_is_known() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", "one\ntw");
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    assert_eq!(world.lines(), ["one\n"]);
+    world.append("app.log", "o\nthr");
+    running.settle();
+    assert_eq!(world.lines(), ["one\n", "two\n"]);
+    running.finish();
+    assert_eq!(world.lines(), ["one\n", "two\n", "thr"]);
+    world.finish();
+    world.append("app.log", "ee\nfour\n");
+    world.finish();
+    assert_eq!(world.lines(), ["one\n", "two\n", "thr", "ee\n", "four\n"]);
+}
+
+#[test]
+fn a_very_long_line_becomes_chunks_that_a_restart_goes_on_with() {
+    let world = World::new(1, &["app.log"]);
+    let long = vec![b'x'; 5 << 20];
+    world.append("app.log", &long);
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    drop(running);
+    world.append("app.log", "end\nnext\n");
+    world.finish();
+    let pieces = world.pieces();
+    let bytes: Vec<u8> = pieces.iter().flat_map(|p| p.line.clone()).collect();
+    assert_eq!(bytes, [&long[..], b"end\nnext\n"].concat());
+    let (next, chunks) = pieces.split_last().unwrap();
+    let (last, chunks) = chunks.split_last().unwrap();
+    assert_eq!((next.chunk, last.chunk), (Chunk::Whole, Chunk::Last));
+    assert!(chunks.iter().all(|p| p.chunk == Chunk::Continues));
+    let limit = crate::tail::split::BLOCK_BYTES;
+    assert!(chunks.iter().all(|p| p.line.len() == limit));
+}
+
+#[test]
+fn a_file_that_shrinks_goes_on_at_its_new_end() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..10));
+    world.finish();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(world.path("app.log"))
+        .unwrap();
+    file.set_len(numbered(0..5).len() as u64).unwrap();
+    world.finish();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..12));
+}
+
+#[test]
+fn one_line_a_record_when_told_so() {
+    let mut world = World::new(1, &["app.log"]);
+    world.options.framing = Framing::Line;
+    world.append("app.log", numbered(0..5));
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..5));
+    let values = world.log.records(0).into_iter().map(|r| r.value);
+    assert_eq!(values.filter(|value| !value.is_empty()).count(), 5);
+}
+
+#[test]
+fn at_the_end_means_behind_the_last_line_of_the_very_first_start() {
+    let mut world = World::new(2, &["*.log"]);
+    world.options.start_at = StartAt::End;
+    world.append("app.log", "old\nhal");
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    drop(running);
+    world.append("app.log", "f\nnew\n");
+    world.append("later.log", "from its beginning\n");
+    world.finish();
+    assert_eq!(
+        world.sorted_lines(),
+        ["from its beginning\n", "half\n", "new\n"]
+    );
+}
+
+#[test]
+fn many_files_are_followed_with_few_handles() {
+    let world = World::new(1, &["**/*.log"]);
+    for n in 0..400 {
+        world.append(&format!("{n}.log"), format!("{n} first\n"));
+    }
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    assert!(running.lanes[0].as_ref().unwrap().open_files() <= 256);
+    for n in 0..400 {
+        world.append(&format!("{n}.log"), format!("{n} second\n"));
+    }
+    running.finish();
+    assert_eq!(world.lines().len(), 800);
+}
+
+#[test]
+fn a_folder_and_a_missing_path_are_clear_errors() {
+    let world = World::new(1, &[""]);
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(
+        error.contains("is a folder") && error.contains("/*.log"),
+        "{error}"
+    );
+    let world = World::new(1, &["missing.log"]);
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(error.contains("missing.log"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", "secret\n");
+    fs::set_permissions(world.path("app.log"), fs::Permissions::from_mode(0)).unwrap();
+    if File::open(world.path("app.log")).is_ok() {
+        return; // root reads everything
+    }
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(
+        error.contains("app.log") && error.contains("right"),
+        "{error}"
+    );
+}
+
+#[test]
+fn two_names_of_one_file_are_one_file() {
+    let world = World::new(1, &["app.log", "*.log"]);
+    world.append("app.log", numbered(0..3));
+    fs::hard_link(world.path("app.log"), world.path("link.log")).unwrap();
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..3));
+}

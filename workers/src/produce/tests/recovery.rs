@@ -1,1 +1,194 @@
+//! Restarts, failures of the log, and damaged state files.
 
+use super::fake_log::Fault;
+use super::*;
+use crate::log::NewRecord;
+
+/// A world in which 10 lines were sent and saved.
+fn ten_lines() -> World {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..10));
+    world.finish();
+    world
+}
+
+#[test]
+fn records_of_an_older_start_that_land_behind_the_fence_do_not_count() {
+    let mut world = World::new(1, &["app.log"]);
+    world.options.save_every = Duration::from_hours(1);
+    world.append("app.log", numbered(0..3));
+    let control = Control::new();
+    let mut first = Running::start(&world, &control).unwrap();
+    first.settle();
+    drop(first);
+    // The older start has sent lines 3 and 4, and they land when the newer one has begun.
+    let late = world.log.records(0).pop().unwrap();
+    let key = BlockKey::decode(&late.key).unwrap();
+    let mut bytes = Vec::new();
+    BlockKey {
+        first: key.end(),
+        lines: 2,
+        file_offset: key.file_offset + late.value.len() as u64,
+        ..key
+    }
+    .encode(&mut bytes);
+    let late = NewRecord {
+        key: bytes.into(),
+        value: numbered(3..5).into(),
+        ..late
+    };
+    world.append("app.log", numbered(3..8));
+    let control = Control::new();
+    let second = Running::start(&world, &control).unwrap();
+    world.log.append(0, late);
+    second.finish();
+    assert_eq!(world.lines().concat(), numbered(0..8));
+}
+
+#[test]
+fn a_failed_send_is_neither_lost_nor_doubled_whether_or_not_it_was_written() {
+    for written in [true, false] {
+        for after in 0..3 {
+            let mut world = World::new(1, &["app.log"]);
+            world.options.framing = Framing::Line;
+            world.append("app.log", numbered(0..10));
+            let control = Control::new();
+            let running = Running::start(&world, &control).unwrap();
+            world.log.fail(0, Fault { after, written });
+            running.finish();
+            assert_eq!(world.lines().concat(), numbered(0..10));
+        }
+    }
+}
+
+#[test]
+fn without_its_state_the_log_tells_what_was_sent() {
+    let world = ten_lines();
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..12));
+}
+
+#[test]
+fn without_its_state_and_the_first_records_it_refuses_to_guess() {
+    let world = ten_lines();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.log.trim(0, 3);
+    let error = world.try_finish().unwrap_err();
+    assert!(
+        matches!(error, ProduceError::StateGone { first: 10, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn records_that_the_state_needs_and_the_log_has_lost_are_an_error() {
+    let world = ten_lines();
+    let old = fs::read(world.state(0)).unwrap();
+    world.append("app.log", numbered(10..20));
+    world.finish();
+    let end = world.log.records(0).len() as u64;
+    world.log.trim(0, end);
+    fs::write(world.state(0), old).unwrap();
+    let error = world.try_finish().unwrap_err();
+    assert!(matches!(error, ProduceError::RecordsGone { .. }), "{error}");
+}
+
+#[test]
+fn a_torn_state_file_gives_way_to_its_previous_copy() {
+    let world = ten_lines();
+    world.append("app.log", numbered(10..20));
+    world.finish();
+    let state = fs::read(world.state(0)).unwrap();
+    for torn in [&state[..state.len() / 2], &[0; 100][..], b""] {
+        fs::write(world.state(0), torn).unwrap();
+        world.finish();
+        assert_eq!(world.lines().concat(), numbered(0..20));
+    }
+}
+
+#[test]
+fn two_damaged_copies_are_an_error_that_names_the_file() {
+    let world = ten_lines();
+    fs::write(world.state(0), "nonsense\n").unwrap();
+    fs::write(world.state(0).with_extension("state.previous"), "").unwrap();
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(
+        error.contains("test-0.state") && error.contains("damaged"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_state_file_of_a_newer_release_is_left_alone() {
+    let world = ten_lines();
+    let newer = "logpipe producer state v2 something=else\n";
+    fs::write(world.state(0), newer).unwrap();
+    let error = world.try_finish().unwrap_err();
+    assert!(matches!(
+        error,
+        ProduceError::State(StateError::Newer { found: 2, .. })
+    ));
+    assert_eq!(fs::read_to_string(world.state(0)).unwrap(), newer);
+}
+
+#[test]
+fn two_producers_never_share_a_state_file() {
+    let world = ten_lines();
+    let control = Control::new();
+    let running = Running::start(&world, &control).unwrap();
+    let error = world.try_finish().unwrap_err();
+    assert!(matches!(
+        error,
+        ProduceError::State(StateError::InUse { .. })
+    ));
+    drop(running);
+    world.finish();
+}
+
+#[test]
+fn what_the_previous_state_needs_is_kept_in_the_log() {
+    let world = World::new(1, &["app.log"]);
+    let control = Control::new();
+    world.append("app.log", numbered(0..10));
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    assert_eq!(control.saved(0), 0);
+    world.append("app.log", numbered(10..20));
+    running.settle();
+    world.append("app.log", numbered(20..30));
+    running.finish();
+    let saved = control.saved(0);
+    assert!(saved > 0);
+    world.log.trim(0, saved);
+    fs::write(world.state(0), "torn").unwrap();
+    world.append("app.log", numbered(30..40));
+    let before = world.log.records(0).len();
+    world.finish();
+    let new = world.log.records(0).split_off(before);
+    let new: Vec<u8> = new
+        .iter()
+        .flat_map(|record| record.value.to_vec())
+        .collect();
+    assert_eq!(String::from_utf8(new).unwrap(), numbered(30..40));
+}
+
+#[test]
+fn the_real_threads_finish_and_stop() {
+    let world = World::new(3, &["*.log"]);
+    for name in ["a.log", "b.log", "c.log"] {
+        world.append(name, numbered(0..100));
+    }
+    let control = Control::new();
+    control.finish_at_end();
+    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
+    assert_eq!((summary.lines, summary.lost_bytes), (300, 0));
+    assert_eq!(world.lines().len(), 300);
+    let control = Control::new();
+    control.stop();
+    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
+    assert_eq!(summary.lines, 0);
+}

@@ -8,7 +8,7 @@ use super::resume::{Found, unreadable};
 use super::{Known, Look, Registry, Status};
 use crate::tail::Order;
 use crate::tail::discover::DiscoverError;
-use crate::tail::identity::{FileId, Place, SAMPLE_BYTES, read_range};
+use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, read_range};
 
 /// Whether a file is a copy of one that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +28,36 @@ impl Registry {
         if file.candidate.live {
             return Ok(Copy::No);
         }
+        let base = &file.candidate.base;
+        let begins_live = |(of, bytes): &(_, Vec<u8>)| of == base && bytes.starts_with(&file.start);
+        if self.unready.iter().any(begins_live) {
+            return Ok(Copy::Perhaps);
+        }
+        // A copy that was made in the first line has no head to compare.
+        let headless = Head::of(&file.start, false).is_none();
+        let begins = |head: Head| head.begins(&file.start);
         let alike: Vec<FileId> = self
             .known
             .values()
-            .filter(|known| known.status.is_read() && known.base == file.candidate.base)
-            .filter(|known| known.file.head.is_some_and(|head| head.begins(&file.start)))
+            .filter(|known| known.status.is_read() && &known.base == base)
+            .filter(|known| (headless && known.live) || known.file.head.is_some_and(begins))
             .map(|known| known.file.id)
             .collect();
         for id in alike {
             let known = &self.known[&id];
-            let (lane, live) = (known.lane, known.live);
+            // A file that no lane can have read before this look is as it was found.
+            let (lane, certain) = (known.lane, known.begun == self.looks);
             let copy =
                 compare(known, file).map_err(|error| unreadable(&file.candidate.path, error))?;
             let suspect = (file.candidate.place, id);
             match copy {
                 Copy::Yes => {
                     self.suspects.remove(&suspect);
+                    self.copies.insert(file.candidate.place, id);
                     return Ok(Copy::Yes);
                 }
                 Copy::Perhaps => return Ok(Copy::Perhaps),
-                Copy::No if !live || self.suspects.get(&suspect) == Some(&true) => {}
+                Copy::No if certain || self.suspects.get(&suspect) == Some(&true) => {}
                 // It differs from the original as it is now. That may have been truncated a moment ago,
                 // and only its lane can tell.
                 Copy::No => {
@@ -75,6 +85,9 @@ fn compare(known: &Known, file: &Found) -> io::Result<Copy> {
         return Ok(Copy::Perhaps);
     }
     let size = file.candidate.size;
+    if metadata.len() < known.size {
+        return Ok(Copy::Perhaps); // it was truncated since it was found
+    }
     if size > metadata.len() {
         return Ok(Copy::No);
     }

@@ -96,8 +96,13 @@ impl Registry {
                     known.file.place.is_none() && !known.status.is_read()
                 }));
             }
-            if !self.resume_one_of(&ids, &file, look)? && file.head.is_some() {
+            if self.resume_one_of(&ids, &file, look)? {
+                continue;
+            }
+            if file.head.is_some() {
                 rest.push(file);
+            } else if !file.start.is_empty() {
+                self.unready.push((file.candidate.base, file.start));
             }
         }
         Ok(rest)
@@ -138,31 +143,27 @@ impl Registry {
             .map_err(|error| unreadable(&file.candidate.path, error))
     }
 
-    /// Known files that vanished or were overwritten, and whose content is found at another place.
+    /// Whether a file has the content of a known one that vanished or was overwritten.
     pub(super) fn continue_elsewhere(
         &mut self,
-        found: Vec<Found>,
+        file: &Found,
         look: &mut Look,
-    ) -> Result<Vec<Found>, DiscoverError> {
-        let mut rest = Vec::new();
-        for file in found {
-            let mut ids: Vec<FileId> = self
-                .known
-                .values()
-                .filter(|known| !known.status.is_read() && known.file.position.offset > 0)
-                .filter(|known| known.file.head.is_none_or(|head| head.begins(&file.start)))
-                .map(|known| known.file.id)
-                .collect();
-            ids.sort_by_key(|id| {
-                let known = &self.known[id].file;
-                let elsewhere = known.path != file.candidate.path;
-                (elsewhere, std::cmp::Reverse(known.position.offset))
-            });
-            if !self.continue_one_of(&ids, &file, look)? {
-                rest.push(file);
-            }
-        }
-        Ok(rest)
+    ) -> Result<bool, DiscoverError> {
+        let may_continue = |known: &&Known| {
+            let state = &known.file;
+            let rotated = !state.gone && state.path == file.candidate.base && !file.candidate.live;
+            !known.status.is_read()
+                && state.head.is_none_or(|head| head.begins(&file.start))
+                && (rotated || state.position.knows_more_than(state.head))
+        };
+        let known = self.known.values().filter(may_continue);
+        let mut ids: Vec<FileId> = known.map(|known| known.file.id).collect();
+        ids.sort_by_key(|id| {
+            let known = &self.known[id].file;
+            let elsewhere = known.path != file.candidate.path;
+            (elsewhere, std::cmp::Reverse(known.position.offset))
+        });
+        self.continue_one_of(&ids, file, look)
     }
 
     fn continue_one_of(
@@ -180,13 +181,14 @@ impl Registry {
                 self.follow(id, file, None, look);
                 return Ok(true);
             }
-            // The file was truncated in place, so this is the copy that was made before; what was read
-            // after it had been made is in the log already.
-            let truncated = known.status == Status::Overwritten
-                && known.file.path == file.candidate.base
-                && !file.candidate.live;
-            if likeness == Likeness::Shorter && truncated {
-                let place = file.candidate.place;
+            // A copy that was made before the file was truncated, and that lacks what was read after:
+            // its marks tell, or it was seen to be one.
+            let place = file.candidate.place;
+            let sibling = known.file.path == file.candidate.base && !file.candidate.live;
+            let seen = known.status == Status::Overwritten
+                && self.copies.get(&place) == Some(&id)
+                && file.candidate.size < known.file.position.offset;
+            if sibling && (seen || likeness == Likeness::Shorter) {
                 known.file.copies.push(place);
                 look.tell(known.lane, Order::Copied { id, place });
                 return Ok(true);
@@ -220,7 +222,7 @@ impl Registry {
             return Ok(());
         };
         let place = file.candidate.place;
-        let id = (0..)
+        let id = (0..u32::MAX)
             .map(|salt| file_id(&place, head, salt))
             .find(|id| !self.known.contains_key(id))
             .expect("there are more salts than files");
@@ -245,6 +247,7 @@ impl Registry {
             base: file.candidate.base.clone(),
             live: file.candidate.live,
             size: file.candidate.size,
+            begun: self.looks,
             status: Status::Absent,
         };
         self.known.insert(id, known);
@@ -266,6 +269,7 @@ impl Registry {
         known.size = candidate.size;
         known.status = Status::Followed;
         self.places.insert(candidate.place, id);
+        self.copies.remove(&candidate.place);
         self.suspects
             .retain(|(place, _), _| *place != candidate.place);
         let follow = Follow {
