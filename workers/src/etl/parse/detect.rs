@@ -11,6 +11,7 @@ use super::format::{Format, owned};
 use super::layout::Layouts;
 use super::layout::known::{LAYOUTS, MESSAGE, TEXT, TIME_AND_MESSAGE};
 use super::slots::Slots;
+use super::syslog::Likeness;
 use super::time::{Clock, Shape, TimeFault};
 use super::zone::Zone;
 use super::{cri, json, logfmt, nginx, syslog};
@@ -227,10 +228,7 @@ fn all(lines: &[&str], clock: &mut Clock) -> Vec<Candidate> {
             ParserType::Nginx,
             fits(Format::Nginx(owned(&nginx::FIELDS)), lines, clock),
         ),
-        format(
-            ParserType::Syslog,
-            fits(Format::Syslog(owned(&syslog::FIELDS)), lines, clock),
-        ),
+        format(ParserType::Syslog, fits_syslog(lines, clock)),
         format(
             ParserType::Logfmt,
             lines.iter().map(|line| logfmt::is_logfmt(line)).collect(),
@@ -258,18 +256,39 @@ fn all(lines: &[&str], clock: &mut Clock) -> Vec<Candidate> {
     candidates
 }
 
-fn fits(mut format: Format, lines: &[&str], clock: &mut Clock) -> Vec<bool> {
+fn fits(format: Format, lines: &[&str], clock: &mut Clock) -> Vec<bool> {
+    read_all(format, lines, clock, |_, slots| slots.is_some())
+}
+
+/// Nearly every text behind a time could be syslog. It is, where at least half of such lines are for sure.
+fn fits_syslog(lines: &[&str], clock: &mut Clock) -> Vec<bool> {
+    let format = Format::Syslog(owned(&syslog::FIELDS));
+    let like = read_all(format, lines, clock, |line, slots| {
+        slots.map_or(Likeness::None, |slots| syslog::likeness(line, slots))
+    });
+    let count = |what: Likeness| like.iter().filter(|like| **like == what).count();
+    let syslog = count(Likeness::Sure) >= count(Likeness::Some);
+    like.iter()
+        .map(|like| syslog && *like != Likeness::None)
+        .collect()
+}
+
+/// Shows what was read of each line; nothing where it was turned away.
+fn read_all<T>(
+    mut format: Format,
+    lines: &[&str],
+    clock: &mut Clock,
+    judge: impl Fn(&str, Option<&Slots>) -> T,
+) -> Vec<T> {
     let mut slots = Slots::for_fields(format.fields().len());
     let mut scratch = String::new();
-    lines
-        .iter()
-        .map(|line| {
-            scratch.clear();
-            slots.clear();
-            let read = format.read(line, clock, &mut slots, &mut scratch).is_ok();
-            read && (!matches!(format, Format::Syslog(_)) || syslog::is_syslog(line, &slots))
-        })
-        .collect()
+    let read = |line: &&str| {
+        scratch.clear();
+        slots.clear();
+        let read = format.read(line, clock, &mut slots, &mut scratch).is_ok();
+        judge(line, read.then_some(&slots))
+    };
+    lines.iter().map(read).collect()
 }
 
 /// Whether a line begins with a date such as 31/01/2026, which can only have the day first.

@@ -36,23 +36,9 @@ pub(super) fn walk<'a>(
         }
         let (value, after) = match after.strip_prefix('=') {
             None => (Written::Flag, after),
-            Some(value) => match value.strip_prefix('"') {
-                Some(inner) => {
-                    let end = closing_quote(inner)
-                        .ok_or_else(|| missing("closing quote", line, line.len()))?;
-                    (Written::Quoted(&inner[..end]), &inner[end + 1..])
-                }
-                None => {
-                    let end = value.find([' ', '\t']).unwrap_or(value.len());
-                    let plain = &value[..end];
-                    let written = if plain.is_empty() {
-                        Written::Empty
-                    } else {
-                        Written::Plain(plain)
-                    };
-                    (written, &value[end..])
-                }
-            },
+            Some(after) => {
+                value(after).ok_or_else(|| missing("closing quote", line, line.len()))?
+            }
         };
         if !after.is_empty() && !after.starts_with([' ', '\t']) {
             return Err(missing(
@@ -69,6 +55,21 @@ pub(super) fn walk<'a>(
         return Err(missing("key=value pair", line, start));
     }
     Ok(())
+}
+
+/// The value behind an equals sign, and what follows it; `None` where a quote is not closed.
+fn value(text: &str) -> Option<(Written<'_>, &str)> {
+    if let Some(inner) = text.strip_prefix('"') {
+        let end = closing_quote(inner)?;
+        return Some((Written::Quoted(&inner[..end]), &inner[end + 1..]));
+    }
+    let (plain, after) = text.split_at(text.find([' ', '\t']).unwrap_or(text.len()));
+    let written = if plain.is_empty() {
+        Written::Empty
+    } else {
+        Written::Plain(plain)
+    };
+    Some((written, after))
 }
 
 fn closing_quote(inner: &str) -> Option<usize> {

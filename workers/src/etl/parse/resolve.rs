@@ -192,7 +192,8 @@ fn seen_fields(
     }
     let fields = format.fields().iter().zip(seen);
     Ok(fields
-        .filter_map(|(field, seen)| seen.then(|| field.clone()))
+        .filter(|(_, seen)| *seen)
+        .map(|(field, _)| field.clone())
         .collect())
 }
 

@@ -98,7 +98,7 @@ pub(super) fn read(
     let end = word_end(line, at);
     // Daemons that log to themselves leave the host out.
     if !line[at..end].ends_with(':') && !line[at..end].contains('[') {
-        if is_level(line[at..end].as_bytes()) {
+        if is_level(&line.as_bytes()[at..end]) {
             return Err(slots::missing("host", line, at));
         }
         if end > at {
@@ -111,22 +111,34 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Whether a line can hardly be anything but syslog: it has a priority, or a host and a process behind a
-/// time as syslog daemons write it.
-pub(super) fn is_syslog(line: &str, slots: &Slots) -> bool {
+/// How surely a line that could be read as syslog is syslog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// Something else.
+    None,
+    /// A time as syslog daemons write it, and words.
+    Some,
+    /// A priority; or a host and a process behind such a time.
+    Sure,
+}
+
+pub(super) fn likeness(line: &str, slots: &Slots) -> Likeness {
     let text = line.as_bytes();
-    let by_daemon = match Shape::of(text) {
-        Some(Shape::MonthName) => true,
-        Some(Shape::YearMonthDay) => text.get(10) == Some(&b'T'),
-        _ => false,
-    };
+    let shape = Shape::of(text);
     let set = |slot: usize| {
         slots
             .values
             .get(slot)
             .is_some_and(|value| *value != Value::Null)
     };
-    priority(line).is_some() || (by_daemon && set(PROCESS) && set(HOST))
+    let named = set(PROCESS) && set(HOST);
+    match shape {
+        _ if priority(line).is_some() => Likeness::Sure,
+        Some(Shape::MonthName) if named => Likeness::Sure,
+        Some(Shape::MonthName) => Likeness::Some,
+        Some(Shape::YearMonthDay) if named && text.get(10) == Some(&b'T') => Likeness::Sure,
+        _ => Likeness::None,
+    }
 }
 
 /// `<34>`: the number and the byte after it.

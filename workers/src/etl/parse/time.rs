@@ -58,9 +58,10 @@ impl Clock {
         }
     }
 
-    /// Says when the next line was read.
+    /// Says when the next line was read. Only moments that can be in a table count; others are brought
+    /// to the nearest of them.
     pub(super) fn line_read_at(&mut self, read_at: i64) {
-        self.read_at = read_at;
+        self.read_at = read_at.clamp(0, END_OF_TIME);
     }
 
     /// Reads a time of any well-known shape at the start of `text`.
@@ -136,7 +137,7 @@ impl Clock {
             let Ok(instant) = self.utc(local, civil.ahead) else {
                 continue;
             };
-            if instant <= self.read_at.saturating_add(DAY) {
+            if instant <= self.read_at + DAY {
                 return Ok(instant);
             }
         }
@@ -150,7 +151,7 @@ impl Clock {
             let Ok(instant) = self.utc(day * DAY + time, civil.ahead) else {
                 continue;
             };
-            if instant <= self.read_at.saturating_add(HOUR) {
+            if instant <= self.read_at + HOUR {
                 return Ok(instant);
             }
         }
