@@ -6,7 +6,6 @@ use clap::{Parser, Subcommand};
 
 mod generate;
 mod head;
-#[allow(dead_code, reason = "`load` is for `logpipe run`")]
 mod manifest;
 mod output;
 mod place;

@@ -264,8 +264,8 @@ fn another_content_under_the_same_name_is_a_conflict_and_is_not_overwritten() {
     let error = other.run(&Fuse::never()).err().unwrap();
     assert!(
         matches!(
-            &error,
-            EtlError::Commit(CommitError::Put(PutError::Conflict { .. }))
+            commit_error(&error),
+            Some(CommitError::Put(PutError::Conflict { .. }))
         ),
         "{error}"
     );
