@@ -34,22 +34,22 @@ use object_store::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// When lines of the tests were read: 2026-01-31 12:00:00 UTC.
-pub const READ_AT: i64 = 1_769_860_800_000_000;
+pub(crate) const READ_AT: i64 = 1_769_860_800_000_000;
 
 /// Kills the worker at its n-th write: nothing it does afterwards has an effect.
 #[derive(Clone, Debug)]
-pub struct Fuse {
+pub(crate) struct Fuse {
     left: Arc<AtomicI64>,
     /// The fatal write itself still has its effect, but its answer is lost.
     applied: bool,
 }
 
 impl Fuse {
-    pub fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self::at(i64::MAX, false)
     }
 
-    pub fn at(writes: i64, applied: bool) -> Self {
+    pub(crate) fn at(writes: i64, applied: bool) -> Self {
         Self {
             left: Arc::new(AtomicI64::new(writes)),
             applied,
@@ -62,22 +62,22 @@ impl Fuse {
         (left > 0 || (left == 0 && self.applied), left > 0)
     }
 
-    pub fn burnt(&self) -> bool {
+    pub(crate) fn burnt(&self) -> bool {
         self.left.load(Ordering::SeqCst) < 0
     }
 }
 
 /// What outlives a worker.
 #[derive(Clone)]
-pub struct World {
-    pub log: MemoryLog,
-    pub checkpoints: MemoryStore,
-    pub bucket: Arc<InMemory>,
-    pub options: EtlOptions,
+pub(crate) struct World {
+    pub(crate) log: MemoryLog,
+    pub(crate) checkpoints: MemoryStore,
+    pub(crate) bucket: Arc<InMemory>,
+    pub(crate) options: EtlOptions,
 }
 
 impl World {
-    pub fn new(partitions: u32) -> Self {
+    pub(crate) fn new(partitions: u32) -> Self {
         Self {
             log: MemoryLog::new("logs", partitions),
             checkpoints: MemoryStore::new(),
@@ -100,7 +100,7 @@ impl World {
     }
 
     /// Appends a block of our producer `producer`.
-    pub fn block(&self, partition: u32, producer: &str, first: u64, lines: &[String]) {
+    pub(crate) fn block(&self, partition: u32, producer: &str, first: u64, lines: &[String]) {
         let mut key = Vec::new();
         BlockKey {
             producer,
@@ -117,7 +117,7 @@ impl World {
         self.raw(partition, key, value.into_bytes());
     }
 
-    pub fn raw(&self, partition: u32, key: Vec<u8>, value: Vec<u8>) {
+    pub(crate) fn raw(&self, partition: u32, key: Vec<u8>, value: Vec<u8>) {
         let record = NewRecord {
             timestamp: READ_AT,
             key: key.into(),
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Runs a worker until everything in the log is committed, or until the fuse burns.
-    pub fn run(&self, fuse: &Fuse) -> Result<Arc<Counters>, EtlError> {
+    pub(crate) fn run(&self, fuse: &Fuse) -> Result<Arc<Counters>, EtlError> {
         let control = Arc::new(Control::new(self.log.identity().partitions));
         control.drain();
         let counters = Arc::new(Counters::default());
@@ -159,7 +159,7 @@ impl World {
     }
 
     /// A worker that takes partition 0 over and does nothing by itself.
-    pub async fn take_over(&self, owner: &str) -> Committer {
+    pub(crate) async fn take_over(&self, owner: &str) -> Committer {
         let store = Store::new(self.bucket.clone(), "memory".to_owned(), "logs/");
         let checkpoints = Arc::new(self.checkpoints.clone());
         let committer =
@@ -167,7 +167,7 @@ impl World {
         committer.unwrap()
     }
 
-    pub fn checkpoint(&self, partition: u32) -> Option<Checkpoint> {
+    pub(crate) fn checkpoint(&self, partition: u32) -> Option<Checkpoint> {
         let value = futures::executor::block_on(self.checkpoints.read(&partition_key(partition)));
         value
             .unwrap()
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Every object's path and content.
-    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Bytes> {
         futures::executor::block_on(async {
             let metas: Vec<ObjectMeta> = self.bucket.list(None).try_collect().await.unwrap();
             let mut objects = BTreeMap::new();
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// Text, partition, offset and line of every row of the table and of the quarantine, sorted by text.
-    pub fn rows(&self) -> Vec<(String, i32, i64, i32)> {
+    pub(crate) fn rows(&self) -> Vec<(String, i32, i64, i32)> {
         let mut rows: Vec<_> = self
             .objects()
             .values()
@@ -206,19 +206,19 @@ impl World {
     }
 
     /// The messages alone.
-    pub fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         self.rows().into_iter().map(|(text, ..)| text).collect()
     }
 }
 
 /// `2026-01-31 HH:00:00,000 INFO line N`
-pub fn lines(range: Range<u64>, hour: impl Fn(u64) -> u64) -> Vec<String> {
+pub(crate) fn lines(range: Range<u64>, hour: impl Fn(u64) -> u64) -> Vec<String> {
     range
         .map(|n| format!("2026-01-31 {:02}:00:00,000 INFO line {n:05}", hour(n)))
         .collect()
 }
 
-pub fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
+pub(crate) fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
         .unwrap()
         .build()
