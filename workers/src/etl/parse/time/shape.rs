@@ -95,10 +95,11 @@ impl Shape {
             };
         }
         let digits = |at: usize| {
-            text.iter()
-                .skip(at)
-                .take_while(|b| b.is_ascii_digit())
-                .count()
+            let mut end = at;
+            while text.get(end).is_some_and(u8::is_ascii_digit) {
+                end += 1;
+            }
+            end - at
         };
         let first = digits(0);
         let after = *text.get(first)?;
@@ -521,22 +522,6 @@ pub(super) fn fraction(text: &[u8], at: usize) -> (u32, usize) {
     (micros, at + 1 + count)
 }
 
-/// Zones that are written as a word: UTC, and those that RFC 2822 defines or that are unambiguous.
-const ZONES: [(&[u8], i32); 12] = [
-    (b"UTC", 0),
-    (b"GMT", 0),
-    (b"EST", -5),
-    (b"EDT", -4),
-    (b"CST", -6),
-    (b"CDT", -5),
-    (b"MST", -7),
-    (b"MDT", -6),
-    (b"PST", -8),
-    (b"PDT", -7),
-    (b"CET", 1),
-    (b"CEST", 2),
-];
-
 /// A zone behind a time, with or without a space before it: seconds ahead of UTC, and the byte after it.
 pub(super) fn zone_at(text: &[u8], at: usize) -> Option<(i32, usize)> {
     match *text.get(at)? {
@@ -555,17 +540,30 @@ pub(super) fn zone_at(text: &[u8], at: usize) -> Option<(i32, usize)> {
     }
 }
 
+/// Zones that are written as a word: UTC, and those that RFC 2822 defines or that are unambiguous.
 fn zone_name(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let rest = text.get(at..)?;
-    let length = rest
-        .iter()
-        .take(5)
-        .take_while(|b| b.is_ascii_uppercase())
-        .count();
-    let (name, hours) = ZONES
-        .iter()
-        .find(|(name, _)| rest.get(..length) == Some(*name))?;
-    Some((hours * 3600, ends_at(text, at + name.len())?))
+    let (hours, length) = match rest {
+        [b'C', b'E', b'S', b'T', ..] => (2, 4),
+        [b'U', b'T', b'C', ..] | [b'G', b'M', b'T', ..] => (0, 3),
+        [b'C', b'E', b'T', ..] => (1, 3),
+        [
+            zone @ (b'E' | b'C' | b'M' | b'P'),
+            season @ (b'S' | b'D'),
+            b'T',
+            ..,
+        ] => {
+            let standard = match zone {
+                b'E' => -5,
+                b'C' => -6,
+                b'M' => -7,
+                _ => -8,
+            };
+            (standard + i32::from(*season == b'D'), 3)
+        }
+        _ => return None,
+    };
+    Some((hours * 3600, ends_at(text, at + length)?))
 }
 
 /// `+hh`, `+hhmm` or `+hh:mm`: seconds ahead of UTC, and the byte after it.
@@ -604,20 +602,29 @@ fn short_year(two: u32) -> i32 {
 }
 
 fn month(text: &[u8]) -> Option<u32> {
-    const MONTHS: &[u8; 36] = b"janfebmaraprmayjunjulaugsepoctnovdec";
-    name_of(text, MONTHS).map(|index| index + 1)
+    Some(match &lower_case(text)? {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
 }
 
-fn weekday(text: &[u8]) -> Option<u32> {
-    const DAYS: &[u8; 21] = b"montuewedthufrisatsun";
-    name_of(text, DAYS)
+fn weekday(text: &[u8]) -> Option<()> {
+    let known = [b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun"];
+    known.contains(&&lower_case(text)?).then_some(())
 }
 
-/// Which of the three-letter names `text` begins with.
-fn name_of(text: &[u8], names: &[u8]) -> Option<u32> {
-    let start = text.first_chunk::<3>()?;
-    let index = names
-        .chunks_exact(3)
-        .position(|name| start.eq_ignore_ascii_case(name))?;
-    Some(index as u32)
+fn lower_case(text: &[u8]) -> Option<[u8; 3]> {
+    text.first_chunk::<3>()
+        .map(|name| name.map(|byte| byte.to_ascii_lowercase()))
 }
