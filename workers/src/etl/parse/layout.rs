@@ -130,10 +130,10 @@ impl Layouts {
             {
                 continue;
             }
-            slots.clear();
             match matcher::read(&layout.steps, line, clock, slots) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
+                    slots.clear();
                     if worst
                         .as_ref()
                         .is_none_or(|known| failure.is_worse_than(known))

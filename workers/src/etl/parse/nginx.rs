@@ -33,8 +33,7 @@ const EXTRA: usize = 13;
 
 /// Reads a line. A dash stands for nothing.
 pub(super) fn read(line: &str, clock: &mut Clock, slots: &mut Slots) -> Result<(), Reject> {
-    let open = line
-        .find(" [")
+    let open = memchr::memmem::find(line.as_bytes(), b" [")
         .ok_or_else(|| slots::missing("client and \"[\"", line, 0))?;
     client(line, &line[..open], slots)?;
     let time = open + 2;

@@ -9,6 +9,8 @@
 //! * Fractions are cut to microseconds, the leap second :60 is read as :59.
 //! * Only instants of the years 1970 to 2199 (UTC) are times; February 30 is none.
 
+mod cursor;
+mod parts;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -88,7 +90,7 @@ impl Clock {
             return Ok(None);
         };
         if *minute != self.minute {
-            let Some(civil) = shape::iso_minute(minute) else {
+            let Some(civil) = parts::iso_minute(minute) else {
                 return Ok(None);
             };
             self.minute_starts = local(&civil)?;
@@ -101,9 +103,9 @@ impl Clock {
         if second > 60 {
             return Err(TimeFault::Invalid("there is no such second"));
         }
-        let (micros, end) = shape::fraction(text, 19);
+        let (micros, end) = parts::fraction(text, 19);
         let local = self.minute_starts + second.min(59) * SECOND + i64::from(micros);
-        let (ahead, end) = match shape::zone_at(text, end) {
+        let (ahead, end) = match parts::zone_at(text, end) {
             Some((seconds, end)) => (Some(seconds), end),
             None => (None, end),
         };
@@ -241,5 +243,5 @@ fn civil_from_days(days: i64) -> (i32, u32, u32) {
 
 /// `+hh`, `+hhmm` or `+hh:mm` at a byte: seconds ahead of UTC, and the byte after it.
 pub(super) fn offset_at(text: &[u8], at: usize) -> Option<(i32, usize)> {
-    shape::offset(text, at)
+    parts::offset(text, at)
 }

@@ -131,11 +131,11 @@ impl Matcher<'_> {
     }
 
     fn skip_spaces(&self, at: usize) -> usize {
-        let rest = self.line.get(at..).unwrap_or_default();
-        at + rest
-            .iter()
-            .take_while(|byte| matches!(byte, b' ' | b'\t'))
-            .count()
+        let mut end = at;
+        while matches!(self.line.get(end), Some(b' ' | b'\t')) {
+            end += 1;
+        }
+        end
     }
 
     /// A space; none is needed at the end of the line, where an empty message follows.
@@ -187,11 +187,10 @@ impl Matcher<'_> {
     fn level(&mut self, at: usize) -> Option<usize> {
         let start = self.skip_spaces(at);
         let rest = self.line.get(start..)?;
-        let length = rest
-            .iter()
-            .take(12)
-            .take_while(|byte| byte.is_ascii_alphanumeric())
-            .count();
+        let mut length = 0;
+        while length < 12 && rest.get(length).is_some_and(u8::is_ascii_alphanumeric) {
+            length += 1;
+        }
         let goes_on = rest
             .get(length)
             .is_some_and(|byte| *byte == b'_' || !byte.is_ascii());
@@ -327,9 +326,7 @@ impl Class {
                 // A name does not begin with a digit: the port in `host:2181:Class` is not part of it.
                 text.iter().any(u8::is_ascii_alphabetic)
                     && !text[0].is_ascii_digit()
-                    && text.iter().all(|byte| {
-                        byte.is_ascii_alphanumeric() || b"_.$-/:@<>#~[]*".contains(byte)
-                    })
+                    && text.iter().all(|byte| IN_LOGGERS[usize::from(*byte)])
             }
             Self::Dotted => {
                 text.contains(&b'.')
@@ -344,3 +341,20 @@ impl Class {
         }
     }
 }
+
+/// Whether a byte can be part of a logger's name. A table, because every byte of every line asks it.
+const IN_LOGGERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"_.$-/:@<>#~[]*";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] |= (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};

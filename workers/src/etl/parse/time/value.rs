@@ -57,7 +57,7 @@ fn seconds_and_fraction(text: &str) -> Option<i64> {
     if seconds.len() > 11 {
         return None;
     }
-    let (micros, end) = super::shape::fraction(bytes, seconds.len());
+    let (micros, end) = super::parts::fraction(bytes, seconds.len());
     let seconds: i64 = seconds.parse().ok()?;
     (seconds >= 0 && end == bytes.len()).then_some(seconds * 1_000_000 + i64::from(micros))
 }
