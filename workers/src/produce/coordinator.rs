@@ -10,6 +10,8 @@ use crate::tail::registry::Registry;
 use crate::tail::{Note, Order};
 
 /// See the module.
+// Each flag is a fact of its own; no two of them make one state.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Coordinator<'a> {
     tuning: Tuning,
     control: &'a Control,

@@ -35,6 +35,8 @@ pub(super) struct Shared<'a> {
 }
 
 /// See the module.
+// Each flag is a fact of its own; no two of them make one state.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Lane<'a> {
     shared: Shared<'a>,
     index: u32,

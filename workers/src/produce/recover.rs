@@ -36,8 +36,12 @@ struct Scan<'a> {
     from_nothing: bool,
     /// The first sequence that was found although the ones before it are nowhere.
     gone: Option<u64>,
+    /// The highest generation of the records before our fence, and of the state.
     highest: u32,
+    /// The generation of our fence, and the offset it cannot stand below: an earlier start that left no
+    /// state behind may have written one of the same generation.
     fence: u32,
+    fence_from: Offset,
     fenced: bool,
 }
 
@@ -75,6 +79,7 @@ pub(super) fn recover(
         gone: None,
         highest: state.generation,
         fence: 0,
+        fence_from: 0,
         fenced: false,
     };
     source.assign(partition, state.scan_from.max(start))?;
@@ -82,6 +87,7 @@ pub(super) fn recover(
     while !scan.fenced {
         fences += 1;
         scan.fence = scan.highest + 1;
+        scan.fence_from = source.bounds(partition)?.end;
         write_fence(sink.as_mut(), producer, scan.fence, scan.progress.next)?;
         scan.read_to_fence(source.as_mut(), partition)?;
     }
@@ -154,7 +160,7 @@ impl Scan<'_> {
                 });
             }
         }
-        self.fenced = self.progress.generation == self.fence;
+        self.fenced = self.highest < self.fence;
         Ok(())
     }
 
@@ -166,7 +172,11 @@ impl Scan<'_> {
         if key.producer != self.producer {
             return false;
         }
-        self.highest = self.highest.max(key.generation);
+        let ours =
+            key.generation == self.fence && key.lines == 0 && record.offset >= self.fence_from;
+        if !ours {
+            self.highest = self.highest.max(key.generation);
+        }
         if self.from_nothing && self.gone.is_none() && key.first > self.progress.next {
             self.gone = Some(key.first);
         }
@@ -174,7 +184,7 @@ impl Scan<'_> {
         if let Verdict::Take(_) = verdict {
             self.advance(&key, record.value);
         }
-        key.generation == self.fence && key.lines == 0
+        ours
     }
 
     fn advance(&mut self, key: &BlockKey<'_>, value: &[u8]) {

@@ -32,8 +32,6 @@ pub struct Snapshot {
     pub candidates: Vec<Candidate>,
     /// Every name in the folders of the logs, by device and inode.
     pub names: HashMap<(u64, u64), PathBuf>,
-    /// Compressed siblings by the log they belong to.
-    pub compressed: Vec<(PathBuf, PathBuf)>,
     /// The folders that could be listed.
     pub folders: HashSet<PathBuf>,
     /// The paths and globs for which nothing was found.
@@ -232,12 +230,6 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
             let path = folder.join(entry.file_name());
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_compressed(&name) {
-                let mut log = logs
-                    .iter()
-                    .filter(|(log, _)| name.starts_with(log.as_str()));
-                if let Some((_, base)) = log.next() {
-                    snapshot.compressed.push((base.clone(), path));
-                }
                 continue;
             }
             if let Some((base, age)) = rotated(&name).find_map(|(log, age)| {

@@ -154,7 +154,7 @@ fn a_file_that_cannot_be_read_is_an_error_at_the_start() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new(1, &["app.log"]);
     world.append("app.log", "secret\n");
-    fs::set_permissions(world.path("app.log"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path("app.log"), fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(world.path("app.log")).is_ok() {
         return; // root reads everything
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::fake_log::Fault;
 use super::*;
 
-const SCRIPTS: u64 = 120;
+const SCRIPTS: u64 = 60;
 const OPERATIONS: u32 = 60;
 
 /// A small generator of random numbers (xorshift), so that a seed names a script for ever.
@@ -227,37 +227,6 @@ fn run_script(seed: u64) {
     let mut running = None;
     for control in &controls[1..] {
         let operation = script.random.below(16);
-        eprintln!(
-            "DBG op {operation} before: {}",
-            fs::read_dir(world.path(""))
-                .unwrap()
-                .flatten()
-                .filter(|e| e.path().is_file())
-                .map(|e| format!(
-                    "{:?}={} ",
-                    e.file_name(),
-                    fs::read_to_string(e.path())
-                        .unwrap()
-                        .replace(" x", "x")
-                        .replace("xx", "")
-                        .replace('\n', ",")
-                ))
-                .collect::<String>()
-        );
-        for p in 0..world.log.partitions() {
-            for r in world.log.records(p) {
-                let k = BlockKey::decode(&r.key).unwrap();
-                eprintln!(
-                    "DBG    p{p} g{} f{} n{} id{:x} off{} {:?}",
-                    k.generation,
-                    k.first,
-                    k.lines,
-                    k.file_id as u16,
-                    k.file_offset,
-                    k.path.rsplit('/').next().unwrap()
-                );
-            }
-        }
         match operation {
             0..6 => script.append(),
             6 => script.append_partial(),
@@ -291,9 +260,11 @@ fn run_script(seed: u64) {
 
 #[test]
 fn each_line_is_there_once_whatever_rotates_crashes_or_fails() {
-    let only = std::env::var("LOGPIPE_SEED").ok();
-    let only = only.and_then(|seed| seed.parse::<u64>().ok());
-    let seeds = only.map_or(0..SCRIPTS, |seed| seed..seed + 1);
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let seeds = match number("LOGPIPE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LOGPIPE_SCRIPTS").unwrap_or(SCRIPTS),
+    };
     for seed in seeds {
         let result = std::panic::catch_unwind(|| run_script(seed));
         assert!(result.is_ok(), "run again with LOGPIPE_SEED={seed}");

@@ -14,35 +14,38 @@ fn ten_lines() -> World {
 
 #[test]
 fn records_of_an_older_start_that_land_behind_the_fence_do_not_count() {
-    let mut world = World::new(1, &["app.log"]);
+    let mut world = World::new(1, &["a.log", "b.log"]);
     world.options.save_every = Duration::from_hours(1);
-    world.append("app.log", numbered(0..3));
+    world.append("a.log", numbered(0..3));
     let control = Control::new();
     let mut first = Running::start(&world, &control).unwrap();
     first.settle();
     drop(first);
-    // The older start has sent lines 3 and 4, and they land when the newer one has begun.
-    let late = world.log.records(0).pop().unwrap();
-    let key = BlockKey::decode(&late.key).unwrap();
+    // The older start has sent the lines of the other file as well, but they are still under way.
+    let sent = world.log.records(0).pop().unwrap();
+    let key = BlockKey::decode(&sent.key).unwrap();
     let mut bytes = Vec::new();
     BlockKey {
         first: key.end(),
         lines: 2,
-        file_offset: key.file_offset + late.value.len() as u64,
+        file_id: key.file_id + 1,
+        file_offset: 0,
         ..key
     }
     .encode(&mut bytes);
     let late = NewRecord {
         key: bytes.into(),
-        value: numbered(3..5).into(),
-        ..late
+        value: numbered(8..10).into(),
+        ..sent
     };
-    world.append("app.log", numbered(3..8));
+    world.append("b.log", numbered(8..10));
+    // The newer one gives their numbers to lines that were written since.
+    world.append("a.log", numbered(3..8));
     let control = Control::new();
     let second = Running::start(&world, &control).unwrap();
     world.log.append(0, late);
     second.finish();
-    assert_eq!(world.lines().concat(), numbered(0..8));
+    assert_eq!(world.lines().concat(), numbered(0..10));
 }
 
 #[test]

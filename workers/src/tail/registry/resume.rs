@@ -9,6 +9,7 @@ use logpipe_api::pipeline::StartAt;
 use super::{Known, Look, Registry, Status};
 use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
 use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, file_id, hash, read_range};
+use crate::tail::names::rotated;
 use crate::tail::position::{Likeness, Position};
 use crate::tail::{FileState, Follow, Order};
 
@@ -151,7 +152,8 @@ impl Registry {
     ) -> Result<bool, DiscoverError> {
         let may_continue = |known: &&Known| {
             let state = &known.file;
-            let rotated = !state.gone && state.path == file.candidate.base && !file.candidate.live;
+            let same_log = belongs_to(&state.path, &file.candidate.base);
+            let rotated = !state.gone && same_log && !file.candidate.live;
             !known.status.is_read()
                 && state.head.is_none_or(|head| head.begins(&file.start))
                 && (rotated || state.position.knows_more_than(state.head))
@@ -184,7 +186,8 @@ impl Registry {
             // A copy that was made before the file was truncated, and that lacks what was read after:
             // its marks tell, or it was seen to be one.
             let place = file.candidate.place;
-            let sibling = known.file.path == file.candidate.base && !file.candidate.live;
+            let sibling =
+                !file.candidate.live && belongs_to(&known.file.path, &file.candidate.base);
             let seen = known.status == Status::Overwritten
                 && self.copies.get(&place) == Some(&id)
                 && file.candidate.size < known.file.position.offset;
@@ -284,6 +287,15 @@ impl Registry {
         };
         look.tell(known.lane, Order::Follow(Box::new(follow)));
     }
+}
+
+/// Whether a path is that of a log or of one of its rotated files.
+fn belongs_to(path: &Path, base: &Path) -> bool {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let (Some(name), Some(log)) = (name(path), name(base)) else {
+        return false;
+    };
+    path.parent() == base.parent() && (name == log || rotated(&name).any(|(of, _)| of == log))
 }
 
 /// The offset behind the last newline.
