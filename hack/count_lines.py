@@ -11,7 +11,7 @@ import sys
 import duckdb
 
 # The tail of a generated line, in a message or at the end of an access log's path.
-TAIL = r"[ ?]gen[ =][A-Za-z0-9._-]+[ &]n=(\d+)[ &]sum=[0-9a-f]{8}"
+TAIL = r"[\[?]gen[ =][A-Za-z0-9._-]+[ &]n=(\d+)[ &]sum=[0-9a-f]{8}"
 
 
 def main():
