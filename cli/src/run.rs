@@ -58,7 +58,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     eprint!("{}", loaded.warnings(paint));
     for other in loaded.skipped() {
-        eprintln!("{} {} is not a LogPipeline and is left alone", other.kind, other.name);
+        eprintln!(
+            "{} {} is not a LogPipeline and is left alone",
+            other.kind, other.name
+        );
     }
     let pipelines = &loaded.pipelines;
     let [pipeline] = pipelines.as_slice() else {

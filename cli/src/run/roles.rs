@@ -33,6 +33,10 @@ const ROLLED_AT_MOST: usize = 3;
 /// Bytes that batches may hold in memory.
 const BATCH_MEMORY: usize = 160 * 1024 * 1024;
 
+/// Bytes of lines that the ETL may be behind, before the producer waits: the log on the disk stays bounded. The
+/// lines compress to about a quarter.
+const UNREAD_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// A running pipeline.
 pub(super) struct Roles {
     pub(super) counters: Arc<Counters>,
@@ -243,6 +247,12 @@ impl Roles {
             self.note(result, "the ETL stopped");
         }
         self.trim()?;
+        let counters = &self.counters;
+        let unread = counters
+            .produced_bytes
+            .get()
+            .saturating_sub(counters.received_bytes.get());
+        self.log.pause_sinks(unread > UNREAD_BYTES);
         Ok(self.generator.is_none() && self.producer.is_none() && self.etl.is_none())
     }
 
