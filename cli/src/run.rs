@@ -101,11 +101,13 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
             *plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen.clone());
         })
     };
-    let folder = args.manifest.parent().unwrap_or(Path::new("."));
-    let folder = std::path::absolute(folder).context("cannot find the manifest's folder")?;
+    // Of the manifest, not of its parent: that of `pipeline.yaml` is empty, which has no absolute path.
+    let manifest =
+        std::path::absolute(&args.manifest).context("cannot find the manifest's folder")?;
+    let folder = manifest.parent().unwrap_or(Path::new("/"));
     display.begin(name, &shown_dir);
     let started = Instant::now();
-    let mut roles = Roles::start(pipeline, name, &folder, args.once, &dir, on_plan)?;
+    let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
     let mut stopping = false;
     while !roles.step()? {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {

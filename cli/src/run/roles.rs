@@ -122,8 +122,7 @@ impl Roles {
                 vec![dir.source().join("app.log").to_string_lossy().into_owned()]
             }
             (None, Some(files)) => {
-                let absolute = |path: &String| folder.join(path).to_string_lossy().into_owned();
-                files.paths.iter().map(absolute).collect()
+                files.paths.iter().map(|path| below(folder, path)).collect()
             }
             (None, None) => unreachable!("validation accepts exactly one source"),
         };
@@ -306,6 +305,13 @@ impl Roles {
     pub(super) fn partitions(&self) -> u32 {
         self.partitions
     }
+}
+
+/// A path of the manifest, relative to its folder, without the `./` that would stand in every message.
+fn below(folder: &Path, path: &str) -> String {
+    let path = folder.join(path);
+    let clean = std::path::absolute(&path).unwrap_or(path);
+    clean.to_string_lossy().into_owned()
 }
 
 fn spawn(
