@@ -121,9 +121,7 @@ impl Roles {
                 self.start_generator(generator, name, dir)?;
                 vec![dir.source().join("app.log").to_string_lossy().into_owned()]
             }
-            (None, Some(files)) => {
-                files.paths.iter().map(|path| below(folder, path)).collect()
-            }
+            (None, Some(files)) => files.paths.iter().map(|path| below(folder, path)).collect(),
             (None, None) => unreachable!("validation accepts exactly one source"),
         };
         let options = ProducerOptions {
