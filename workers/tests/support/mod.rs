@@ -200,11 +200,7 @@ impl World {
 
     /// Text, partition, offset and line of every row of the table and of the quarantine, sorted by text.
     pub(crate) fn rows(&self) -> Vec<(String, i32, i64, i32)> {
-        let mut rows: Vec<_> = self
-            .objects()
-            .values()
-            .flat_map(|bytes| rows_of(bytes))
-            .collect();
+        let mut rows: Vec<_> = self.objects().values().flat_map(rows_of).collect();
         rows.sort();
         rows
     }
