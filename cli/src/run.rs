@@ -47,7 +47,7 @@ pub(crate) struct Args {
     output: Format,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let paint = Paint::for_stream(&std::io::stderr());
     let loaded = match manifest::load(&args.manifest) {
         Ok(loaded) => loaded,
@@ -58,7 +58,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     eprint!("{}", loaded.warnings(paint));
     for other in loaded.skipped() {
-        eprintln!("{} {} is not a LogPipeline and is left alone", other.kind, other.name);
+        eprintln!(
+            "{} {} is not a LogPipeline and is left alone",
+            other.kind, other.name
+        );
     }
     let pipelines = &loaded.pipelines;
     let [pipeline] = pipelines.as_slice() else {
@@ -77,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         eprintln!("{name} is suspended (spec.suspend: All); set it to None to run it");
         return Ok(ExitCode::SUCCESS);
     }
-    run_pipeline(&args, pipeline, &name)
+    run_pipeline(args, pipeline, &name)
 }
 
 fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Result<ExitCode> {
@@ -98,11 +101,13 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
             *plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen.clone());
         })
     };
-    let folder = args.manifest.parent().unwrap_or(Path::new("."));
-    let folder = std::path::absolute(folder).context("cannot find the manifest's folder")?;
+    // Of the manifest, not of its parent: that of `pipeline.yaml` is empty, which has no absolute path.
+    let manifest =
+        std::path::absolute(&args.manifest).context("cannot find the manifest's folder")?;
+    let folder = manifest.parent().unwrap_or(Path::new("/"));
     display.begin(name, &shown_dir);
     let started = Instant::now();
-    let mut roles = Roles::start(pipeline, name, &folder, args.once, &dir, on_plan)?;
+    let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
     let mut stopping = false;
     while !roles.step()? {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {

@@ -13,6 +13,8 @@ pub struct Counters {
     pub produced_bytes: Count,
     /// Lines the ETL has read and not found to be duplicates.
     pub received: Count,
+    /// Bytes of all records the ETL has read.
+    pub received_bytes: Count,
     /// Lines dropped as duplicates, fenced, or behind a gap.
     pub dropped: Count,
     /// Rows committed to the table.

@@ -22,6 +22,7 @@ mod column;
 pub mod commit;
 pub mod encode;
 mod error;
+mod metadata;
 pub mod name;
 pub mod parse;
 pub mod partition;

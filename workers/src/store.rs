@@ -1,11 +1,13 @@
 //! The object store behind the sink: create-only puts, and a look at the object wherever a put's outcome is
 //! in doubt. Touches the store, nothing else.
 
+use std::collections::BTreeMap;
 use std::path::Path as FsPath;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -13,6 +15,8 @@ use parquet::file::metadata::ParquetMetaDataReader;
 
 use crate::etl::batch::Object;
 use crate::etl::encode::DIGEST_KEY;
+use crate::etl::name::ObjectName;
+use crate::log::Identity;
 
 /// Bytes of an object's end that are read to find its digest: the footer of a file with a few row groups.
 const FOOTER_BYTES: u64 = 256 * 1024;
@@ -95,7 +99,7 @@ impl Store {
                 mode: PutMode::Create,
                 ..PutOptions::default()
             };
-            let payload = object.file.bytes.clone().into();
+            let payload = object.file.payload.clone();
             let Err(error) = self.objects.put_opts(&path, payload, options).await else {
                 return Ok(());
             };
@@ -125,6 +129,37 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Of each partition of this log, the object whose batch ends last.
+    pub async fn newest(&self, log: &Identity) -> object_store::Result<BTreeMap<u32, ObjectName>> {
+        let topic_id8 = log.topic_id8();
+        let mut newest: BTreeMap<u32, ObjectName> = BTreeMap::new();
+        let mut objects = self.objects.list(Some(&self.prefix));
+        while let Some(object) = objects.try_next().await? {
+            let Some(relative) = object.location.prefix_match(&self.prefix) else {
+                continue;
+            };
+            let relative: Path = relative.collect();
+            let Some(name) = ObjectName::parse(relative.as_ref()) else {
+                continue;
+            };
+            if name.topic != log.topic || name.topic_id8 != topic_id8 {
+                continue;
+            }
+            match newest.get(&name.partition) {
+                Some(found) if found.end >= name.end => {}
+                _ => {
+                    newest.insert(name.partition, name);
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The folder or bucket, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     fn path(&self, relative: &str) -> Path {

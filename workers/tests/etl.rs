@@ -4,10 +4,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use logpipe_workers::checkpoint::CheckpointStore;
+use logpipe_workers::checkpoint::memory::MemoryStore;
+use logpipe_workers::checkpoint::{CheckpointStore, Swap};
 use logpipe_workers::etl::EtlError;
 use logpipe_workers::etl::commit::CommitError;
 use logpipe_workers::etl::name::ObjectName;
+use logpipe_workers::log::Log;
 use logpipe_workers::store::PutError;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -255,13 +257,23 @@ fn a_pending_batch_is_finished_by_the_plan_it_was_announced_under() {
 #[test]
 fn another_content_under_the_same_name_is_a_conflict_and_is_not_overwritten() {
     let world = busy_world();
-    world.run(&Fuse::never()).unwrap();
-    let path = Path::from(world.objects().into_keys().next().unwrap());
-    let mut other = busy_world();
-    other.log = world.log.clone();
-    let foreign = || "not parquet at all".into();
-    futures::executor::block_on(other.bucket.put(&path, foreign())).unwrap();
-    let error = other.run(&Fuse::never()).err().unwrap();
+    // It dies at its first put; somebody else puts something there.
+    assert!(world.run(&Fuse::at(4, false)).is_err());
+    let pending = (0..2).find_map(|p| Some((p, world.checkpoint(p)?.pending?)));
+    let (partition, pending) = pending.expect("one is pending");
+    let log = world.log.identity();
+    let name = ObjectName {
+        dir: pending.files[0].dir.clone(),
+        topic_id8: log.topic_id8(),
+        topic: log.topic,
+        partition,
+        start: pending.start,
+        end: pending.end,
+        plan8: pending.plan.short().to_owned(),
+    };
+    let path = Path::from(format!("logs/{name}"));
+    futures::executor::block_on(world.bucket.put(&path, "not parquet".into())).unwrap();
+    let error = world.run(&Fuse::never()).err().unwrap();
     assert!(
         matches!(
             commit_error(&error),
@@ -269,7 +281,7 @@ fn another_content_under_the_same_name_is_a_conflict_and_is_not_overwritten() {
         ),
         "{error}"
     );
-    assert_eq!(other.objects()[path.as_ref()], "not parquet at all");
+    assert_eq!(world.objects()[path.as_ref()], "not parquet");
 }
 
 #[test]
@@ -348,6 +360,39 @@ fn records_that_retention_took_too_early_are_data_loss() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn a_checkpoint_that_was_removed_or_set_back_is_noticed_by_the_files_ahead_of_it() {
+    let mut world = busy_world();
+    // The plan, two take-overs, an announcement, three puts and their commit: then it dies.
+    assert!(world.run(&Fuse::at(8, false)).is_err());
+    let old = world.checkpoint(0).unwrap().encode();
+    world.run(&Fuse::never()).unwrap();
+    let (objects, newest) = (world.objects(), world.checkpoint(0).unwrap().encode());
+
+    let swap = world.checkpoints.swap("p00000", Some(&newest), &old);
+    assert_eq!(futures::executor::block_on(swap).unwrap(), Swap::Done);
+    let error = world.run(&Fuse::never()).err().unwrap();
+    assert!(
+        matches!(error, EtlError::CheckpointBehind { partition: 0, .. }),
+        "{error}"
+    );
+
+    world.checkpoints = MemoryStore::new();
+    let error = world.run(&Fuse::never()).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            EtlError::CheckpointBehind {
+                next: 0,
+                end: 6,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(world.objects(), objects);
 }
 
 #[test]

@@ -71,8 +71,7 @@ impl Owner {
 impl DataDir {
     /// Makes the folder if it is not there, locks it, and checks that it belongs to this pipeline.
     pub(crate) fn open(path: &Path, pipeline: &LogPipeline, name: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path)
-            .with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        make(path)?;
         let path = std::path::absolute(path)
             .with_context(|| format!("cannot find the data folder {}", path.display()))?;
         let lock = lock(&path)?;
@@ -101,6 +100,26 @@ impl DataDir {
     }
 }
 
+/// Makes the folder where it is missing.
+fn make(path: &Path) -> anyhow::Result<()> {
+    let Err(error) = std::fs::create_dir_all(path) else {
+        return Ok(());
+    };
+    if let Some(file) = path.ancestors().find(|above| above.is_file()) {
+        bail!(
+            "cannot make the data folder {}: {} is a file; name another folder with --data-dir",
+            path.display(),
+            file.display()
+        );
+    }
+    Err(error).with_context(|| {
+        format!(
+            "cannot make the data folder {}: make it writable, or name another one with --data-dir",
+            path.display()
+        )
+    })
+}
+
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let path = dir.join("lock");
     let mut file = OpenOptions::new()
@@ -109,7 +128,12 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
         .create(true)
         .truncate(false)
         .open(&path)
-        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot write to the data folder {}: make it writable, or name another one with --data-dir",
+                dir.display()
+            )
+        })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

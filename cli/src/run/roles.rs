@@ -31,7 +31,11 @@ const ROLL_BYTES: u64 = 32 * 1024 * 1024;
 const ROLLED_AT_MOST: usize = 3;
 
 /// Bytes that batches may hold in memory.
-const BATCH_MEMORY: usize = 160 * 1024 * 1024;
+const BATCH_MEMORY: usize = 96 * 1024 * 1024;
+
+/// Bytes of lines that the ETL may be behind, before the producer waits: the log on the disk stays bounded. The
+/// lines compress to about a quarter.
+const UNREAD_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// A running pipeline.
 pub(super) struct Roles {
@@ -117,10 +121,7 @@ impl Roles {
                 self.start_generator(generator, name, dir)?;
                 vec![dir.source().join("app.log").to_string_lossy().into_owned()]
             }
-            (None, Some(files)) => {
-                let absolute = |path: &String| folder.join(path).to_string_lossy().into_owned();
-                files.paths.iter().map(absolute).collect()
-            }
+            (None, Some(files)) => files.paths.iter().map(|path| below(folder, path)).collect(),
             (None, None) => unreachable!("validation accepts exactly one source"),
         };
         let options = ProducerOptions {
@@ -244,6 +245,12 @@ impl Roles {
             self.note(result, "the ETL stopped");
         }
         self.trim()?;
+        let counters = &self.counters;
+        let unread = counters
+            .produced_bytes
+            .get()
+            .saturating_sub(counters.received_bytes.get());
+        self.log.pause_sinks(unread > UNREAD_BYTES);
         Ok(self.generator.is_none() && self.producer.is_none() && self.etl.is_none())
     }
 
@@ -296,6 +303,13 @@ impl Roles {
     pub(super) fn partitions(&self) -> u32 {
         self.partitions
     }
+}
+
+/// A path of the manifest, relative to its folder, without the `./` that would stand in every message.
+fn below(folder: &Path, path: &str) -> String {
+    let path = folder.join(path);
+    let clean = std::path::absolute(&path).unwrap_or(path);
+    clean.to_string_lossy().into_owned()
 }
 
 fn spawn(

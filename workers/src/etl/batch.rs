@@ -55,7 +55,7 @@ impl EncodedBatch {
     pub fn bytes(&self) -> usize {
         self.objects
             .iter()
-            .map(|object| object.file.bytes.len())
+            .map(|object| object.file.payload.content_length())
             .sum()
     }
 }

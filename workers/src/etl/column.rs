@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+    ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 use logpipe_api::pipeline::FieldType;
 
+use super::encode::CHUNK_ROWS;
 use super::row::Value;
 use super::stage::StagedRecord;
 
@@ -86,11 +87,36 @@ impl ColumnBuilder {
 
     pub(super) fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::String(builder) => Arc::new(builder.finish()),
+            Self::String(builder) => finish_text(builder),
             Self::Int64(builder) => Arc::new(builder.finish()),
             Self::Float64(builder) => Arc::new(builder.finish()),
             Self::Boolean(builder) => Arc::new(builder.finish()),
             Self::Timestamp(builder) => Arc::new(builder.finish()),
         }
     }
+
+    /// Bytes of memory in the builder.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::String(builder) => text_memory(builder),
+            Self::Int64(builder) => builder.len() * 8,
+            Self::Float64(builder) => builder.len() * 8,
+            Self::Boolean(builder) => builder.len() / 4,
+            Self::Timestamp(builder) => builder.len() * 8,
+        }
+    }
+}
+
+/// Finishes a chunk of text and makes room for another one like it: growing by doubling would copy each
+/// chunk twice.
+pub(super) fn finish_text(builder: &mut StringBuilder) -> ArrayRef {
+    let bytes = builder.values_slice().len();
+    let array = Arc::new(builder.finish());
+    *builder = StringBuilder::with_capacity(CHUNK_ROWS, bytes + bytes / 8);
+    array
+}
+
+/// Bytes of memory in a text builder.
+pub(super) fn text_memory(builder: &StringBuilder) -> usize {
+    builder.values_slice().len() + builder.len() * 4
 }

@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::batch::EncodedBatch;
 use crate::checkpoint::{
-    Checkpoint, CheckpointStore, DecodeError, StoreError, Swap, TransitionError, partition_key,
+    Checkpoint, CheckpointStore, DecodeError, MAX_BYTES, StoreError, Swap, TransitionError,
+    partition_key,
 };
 use crate::log::{Identity, Offset};
 use crate::store::{PutError, Store, backoff};
@@ -59,6 +60,17 @@ pub enum CommitError {
     Removed {
         /// The partition.
         partition: u32,
+    },
+    /// The checkpoint would be too large for its place.
+    #[error(
+        "the checkpoint of partition {partition} would have {bytes} bytes, more than {MAX_BYTES}: too many \
+         producer keys write to one partition. Use fewer producers a partition, or more partitions"
+    )]
+    TooLarge {
+        /// The partition.
+        partition: u32,
+        /// The size it would have.
+        bytes: usize,
     },
     /// The checkpoint store failed.
     #[error(transparent)]
@@ -173,6 +185,12 @@ impl Committer {
     async fn swap(&mut self, old: Option<Vec<u8>>, next: Checkpoint) -> Result<(), CommitError> {
         let key = partition_key(self.partition);
         let new = next.encode();
+        if new.len() > MAX_BYTES {
+            return Err(CommitError::TooLarge {
+                partition: self.partition,
+                bytes: new.len(),
+            });
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -3,14 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use bytes::Bytes;
 use logpipe_api::pipeline::{Compression, FieldType, Parquet};
 use logpipe_api::plan::{Column, Plan, SEMANTICS};
+use object_store::{PutPayload, PutPayloadMut};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
@@ -20,7 +17,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
-use super::column::ColumnBuilder;
+use super::column::{ColumnBuilder, finish_text, text_memory};
+use super::metadata::{self, Metadata};
 use super::stage::StagedRecord;
 
 /// The footer's key for the digest over offsets and lines; compared where a put met an existing object.
@@ -30,7 +28,7 @@ pub const PLAN_KEY: &str = "logpipe.plan";
 
 /// Rows that are collected before they go to the Parquet encoder: enough for its loops, few enough for the
 /// second-level cache. Fixed, because it decides where pages end.
-const CHUNK_ROWS: usize = 8192;
+pub(super) const CHUNK_ROWS: usize = 8192;
 
 /// What the files of a plan look like: schemas and writer properties.
 #[derive(Debug)]
@@ -123,7 +121,8 @@ fn codec(compression: Compression) -> Codec {
     }
 }
 
-fn timestamp() -> DataType {
+/// The type of every time: INT64 microseconds in Parquet, which Athena and Spark read.
+pub(super) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -141,7 +140,7 @@ fn table_schema(columns: &[Column]) -> Schema {
             Field::new(&column.name, kind, !column.required)
         })
         .collect();
-    fields.extend(metadata_fields());
+    fields.extend(metadata::fields());
     Schema::new(fields)
 }
 
@@ -152,22 +151,8 @@ fn dead_schema() -> Schema {
         Field::new("detail", DataType::Utf8, false),
         Field::new("parser", DataType::Utf8, false),
     ];
-    fields.extend(metadata_fields());
+    fields.extend(metadata::fields());
     Schema::new(fields)
-}
-
-/// Where each row comes from. What only our own producer knows is null for topics that others write.
-fn metadata_fields() -> [Field; 8] {
-    [
-        Field::new("_partition", DataType::Int32, false),
-        Field::new("_offset", DataType::Int64, false),
-        Field::new("_line", DataType::Int32, false),
-        Field::new("_producer", DataType::Utf8, true),
-        Field::new("_seq", DataType::Int64, true),
-        Field::new("_file", DataType::Utf8, true),
-        Field::new("_file_offset", DataType::Int64, true),
-        Field::new("_ingested_at", timestamp(), false),
-    ]
 }
 
 /// One Parquet file under construction: of the table, or of the quarantine.
@@ -178,7 +163,7 @@ pub struct FileEncoder {
     chunk: usize,
     rows: u64,
     digest: Sha256,
-    writer: ArrowWriter<Vec<u8>>,
+    writer: ArrowWriter<Blocks>,
     schema: SchemaRef,
 }
 
@@ -199,7 +184,7 @@ struct DeadColumns {
 #[derive(Clone, Debug)]
 pub struct EncodedFile {
     /// The whole Parquet file.
-    pub bytes: Bytes,
+    pub payload: PutPayload,
     /// How many rows it has.
     pub rows: u64,
     /// 32 hex digits over the offset and line of each row.
@@ -241,7 +226,11 @@ impl FileEncoder {
             chunk: 0,
             rows: 0,
             digest: Sha256::new(),
-            writer: ArrowWriter::try_new_with_options(Vec::new(), layout.schema.clone(), options)?,
+            writer: ArrowWriter::try_new_with_options(
+                Blocks::new(),
+                layout.schema.clone(),
+                options,
+            )?,
             schema: layout.schema.clone(),
         })
     }
@@ -294,9 +283,12 @@ impl FileEncoder {
         self.writer.bytes_written() + self.writer.in_progress_size()
     }
 
-    /// Bytes of memory it holds now, without the rows of the last unfinished chunk.
+    /// Bytes of memory it holds now.
     pub fn memory(&self) -> usize {
-        self.writer.inner().capacity() + self.writer.memory_size()
+        self.writer.bytes_written()
+            + self.writer.memory_size()
+            + self.content.memory()
+            + self.metadata.memory()
     }
 
     /// Finishes the file.
@@ -307,12 +299,35 @@ impl FileEncoder {
         let digest = hex32(self.digest);
         self.writer
             .append_key_value_metadata(KeyValue::new(DIGEST_KEY.to_owned(), digest.clone()));
-        let bytes = Bytes::from(self.writer.into_inner()?);
+        let payload = self.writer.into_inner()?.0.freeze();
         Ok(EncodedFile {
-            bytes,
+            payload,
             rows: self.rows,
             digest,
         })
+    }
+}
+
+/// The file as a list of blocks: it grows without being copied, and is put without being joined.
+struct Blocks(PutPayloadMut);
+
+impl Blocks {
+    /// Bytes of one block: large files in few writes, and little waste where 64 small files are open.
+    const SIZE: usize = 256 * 1024;
+
+    fn new() -> Self {
+        Self(PutPayloadMut::new().with_block_size(Self::SIZE))
+    }
+}
+
+impl std::io::Write for Blocks {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -353,78 +368,18 @@ impl Content {
             Self::Table(columns) => columns.iter_mut().map(ColumnBuilder::finish).collect(),
             Self::Dead(columns) => vec![
                 Arc::new(columns.raw.finish()),
-                Arc::new(columns.error.finish()),
-                Arc::new(columns.detail.finish()),
-                Arc::new(columns.parser.finish()),
+                finish_text(&mut columns.error),
+                finish_text(&mut columns.detail),
+                finish_text(&mut columns.parser),
             ],
         }
     }
-}
 
-/// Builders of the metadata columns.
-struct Metadata {
-    partition: Int32Builder,
-    offset: Int64Builder,
-    line: Int32Builder,
-    producer: StringBuilder,
-    sequence: Int64Builder,
-    file: StringBuilder,
-    file_offset: Int64Builder,
-    ingested_at: TimestampMicrosecondBuilder,
-}
-
-impl Default for Metadata {
-    fn default() -> Self {
-        Self {
-            partition: Int32Builder::new(),
-            offset: Int64Builder::new(),
-            line: Int32Builder::new(),
-            producer: StringBuilder::new(),
-            sequence: Int64Builder::new(),
-            file: StringBuilder::new(),
-            file_offset: Int64Builder::new(),
-            ingested_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+    /// Bytes of memory in the builders.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Table(columns) => columns.iter().map(ColumnBuilder::memory).sum(),
+            Self::Dead(columns) => columns.raw.values_slice().len() + text_memory(&columns.detail),
         }
-    }
-}
-
-impl Metadata {
-    fn append(&mut self, record: &StagedRecord<'_>, lines: &[u32]) {
-        let count = lines.len();
-        self.partition
-            .append_value_n(record.partition() as i32, count);
-        self.offset.append_value_n(record.offset() as i64, count);
-        self.ingested_at.append_value_n(record.read_at(), count);
-        for &line in lines {
-            self.line.append_value(line as i32);
-        }
-        let Some(key) = record.key() else {
-            self.producer.append_nulls(count);
-            self.sequence.append_nulls(count);
-            self.file.append_nulls(count);
-            self.file_offset.append_nulls(count);
-            return;
-        };
-        for &line in lines {
-            self.producer.append_value(key.producer);
-            self.file.append_value(key.path);
-            self.sequence
-                .append_value((key.first + u64::from(line)) as i64);
-            self.file_offset
-                .append_value((key.file_offset + record.start_of(line)) as i64);
-        }
-    }
-
-    fn finish(&mut self) -> [ArrayRef; 8] {
-        [
-            Arc::new(self.partition.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.line.finish()),
-            Arc::new(self.producer.finish()),
-            Arc::new(self.sequence.finish()),
-            Arc::new(self.file.finish()),
-            Arc::new(self.file_offset.finish()),
-            Arc::new(self.ingested_at.finish()),
-        ]
     }
 }

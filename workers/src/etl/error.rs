@@ -52,6 +52,31 @@ pub enum EtlError {
         /// The log's start.
         start: Offset,
     },
+    /// Objects lie ahead of the checkpoint.
+    #[error(
+        "partition {partition}: the checkpoint stands at offset {next}, but files up to offset {end} are there \
+         already ({object}). The checkpoint was removed or replaced by an older copy: going on would write \
+         these rows twice. Bring the newer checkpoint back, or move the files away to write them anew"
+    )]
+    CheckpointBehind {
+        /// The partition.
+        partition: u32,
+        /// The checkpoint's next offset.
+        next: Offset,
+        /// One after the last offset in a file.
+        end: Offset,
+        /// The file.
+        object: String,
+    },
+    /// The files cannot be listed.
+    #[error("failed to list the files in {place}")]
+    List {
+        /// The folder or bucket.
+        place: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
     /// The last committed record is another one.
     #[error(
         "partition {partition}: the record at offset {offset} is not the one that was committed. The log was \

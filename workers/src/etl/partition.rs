@@ -147,6 +147,7 @@ impl Partition {
         counters: &Counters,
         now: Instant,
     ) -> Result<(), ParquetError> {
+        counters.received_bytes.add(record.value.len() as u64);
         let key = BlockKey::decode(record.key);
         // The receiver's state at the end of the batch is what stands before this record, should the batch
         // have to be cut in front of it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::EtlError;
 use super::batch::{BatchBuilder, EncodedBatch, anchor_sha};
 use super::encode::Layout;
+use super::name::ObjectName;
 use super::partition::Receiver;
 use super::receive::Verdict;
 use super::stage::Stager;
@@ -58,6 +59,28 @@ pub(super) fn check_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), Et
     Err(EtlError::AnchorDiffers {
         partition,
         offset: anchor.offset,
+    })
+}
+
+/// Checks that no object lies ahead of the checkpoint, save those of the pending batch: nothing is put before
+/// it is announced, so the checkpoint would be an older copy, or gone.
+pub(super) fn check_names(
+    checkpoint: &Checkpoint,
+    newest: Option<&ObjectName>,
+) -> Result<(), EtlError> {
+    let Some(newest) = newest else {
+        return Ok(());
+    };
+    let pending = checkpoint.pending.as_ref();
+    let of_pending = pending.is_some_and(|pending| newest.range() == (pending.start..pending.end));
+    if newest.end <= checkpoint.next || of_pending {
+        return Ok(());
+    }
+    Err(EtlError::CheckpointBehind {
+        partition: checkpoint.partition,
+        next: checkpoint.next,
+        end: newest.end,
+        object: newest.to_string(),
     })
 }
 

@@ -46,25 +46,50 @@ impl<'a> Worker<'a> {
             open: shared.budget.hold(0),
             ends: None,
         };
+        let mut committers = Vec::with_capacity(numbers.len());
         for &number in numbers {
-            worker.start_partition(number, &layout)?;
+            committers.push(worker.take_over(number)?);
+        }
+        // Behind every take-over: whoever had these partitions before can announce nothing any more.
+        let store = &shared.store;
+        let newest = shared
+            .runtime
+            .block_on(store.newest(&shared.log.identity()));
+        let newest = newest.map_err(|source| EtlError::List {
+            place: store.place().to_owned(),
+            source,
+        })?;
+        for committer in committers {
+            let partition = committer.checkpoint().partition;
+            recover::check_names(committer.checkpoint(), newest.get(&partition))?;
+            worker.start_partition(committer, &layout)?;
         }
         Ok(worker)
     }
 
-    fn start_partition(&mut self, number: u32, layout: &Arc<Layout>) -> Result<(), EtlError> {
+    fn take_over(&mut self, number: u32) -> Result<Committer, EtlError> {
         let shared = self.shared;
-        let log = shared.log.identity();
         let begin = self.source.bounds(number)?.start;
         let committer = shared.runtime.block_on(Committer::take_over(
             shared.checkpoints.clone(),
             shared.store.clone(),
-            &log,
+            &shared.log.identity(),
             number,
             begin,
             &shared.options.owner,
         ))?;
+        Ok(committer)
+    }
+
+    fn start_partition(
+        &mut self,
+        committer: Committer,
+        layout: &Arc<Layout>,
+    ) -> Result<(), EtlError> {
+        let shared = self.shared;
+        let log = shared.log.identity();
         let checkpoint = committer.checkpoint().clone();
+        let number = checkpoint.partition;
         recover::check_log(shared.log, &checkpoint)?;
         shared.control.note_committed(number, checkpoint.next);
 
@@ -220,15 +245,14 @@ impl<'a> Worker<'a> {
         if !self.shared.control.is_draining() {
             return Ok(false);
         }
-        let ends = match &self.ends {
-            Some(ends) => ends,
-            None => {
-                let mut ends = Vec::with_capacity(self.partitions.len());
-                for partition in &self.partitions {
-                    ends.push(self.source.bounds(partition.number())?.end);
-                }
-                self.ends.insert(ends)
+        let ends = if let Some(ends) = &self.ends {
+            ends
+        } else {
+            let mut ends = Vec::with_capacity(self.partitions.len());
+            for partition in &self.partitions {
+                ends.push(self.source.bounds(partition.number())?.end);
             }
+            self.ends.insert(ends)
         };
         if self
             .partitions
@@ -313,6 +337,8 @@ fn count(batch: &EncodedBatch, counters: &Counters) {
         }
         .add(file.rows);
         counters.files.add(1);
-        counters.file_bytes.add(object.file.bytes.len() as u64);
+        counters
+            .file_bytes
+            .add(object.file.payload.content_length() as u64);
     }
 }

@@ -105,6 +105,12 @@ impl EmbeddedLog {
         self.handle.queue.trim(partition, before)
     }
 
+    /// Lets every sink wait, or go on: for a reader that has fallen too far behind, because what it has not
+    /// read cannot be trimmed.
+    pub fn pause_sinks(&self, paused: bool) {
+        self.handle.queue.pause(paused);
+    }
+
     /// How many bytes the log takes on the disk.
     pub fn size_on_disk(&self) -> Result<u64, LogError> {
         self.handle.file.size().map_err(|error| LogError::Failed {

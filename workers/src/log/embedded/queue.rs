@@ -52,6 +52,8 @@ struct State {
     bounds: Vec<Range<Offset>>,
     /// The start that each partition shall have.
     wanted: Vec<Offset>,
+    /// Sinks wait, whatever room there is.
+    paused: bool,
     /// No more records come.
     ended: bool,
     failed: Option<String>,
@@ -67,6 +69,7 @@ impl Queue {
                 bytes: 0,
                 bounds,
                 wanted,
+                paused: false,
                 ended: false,
                 failed: None,
             }),
@@ -79,7 +82,7 @@ impl Queue {
     /// Queues a record; waits for room. A record that is larger than the queue goes alone.
     pub(super) fn push(&self, record: Waiting) -> Result<(), LogError> {
         let mut state = self.open()?;
-        while state.bytes > 0 && state.bytes + record.stored.len() > QUEUE_BYTES {
+        while state.paused || (state.bytes > 0 && state.bytes + record.stored.len() > QUEUE_BYTES) {
             state = self.wait(&self.room, state)?;
         }
         state.bytes += record.stored.len();
@@ -89,6 +92,14 @@ impl Queue {
             self.work.notify_one();
         }
         Ok(())
+    }
+
+    /// Lets sinks wait, or go on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.lock().paused = paused;
+        if !paused {
+            self.room.notify_all();
+        }
     }
 
     /// Asks for the records below `before` to be removed.

@@ -237,6 +237,24 @@ fn the_space_of_what_is_trimmed_is_used_again() {
 }
 
 #[test]
+fn while_sinks_are_paused_a_send_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.pause_sinks(true);
+    let mut sink = log.sink(0).unwrap();
+    let (sent, hear) = std::sync::mpsc::channel();
+    let sender = std::thread::spawn(move || {
+        sink.send(records(1).remove(0)).unwrap();
+        sink.flush().unwrap();
+        sent.send(()).unwrap();
+    });
+    assert!(hear.recv_timeout(Duration::from_millis(50)).is_err());
+    log.pause_sinks(false);
+    hear.recv().unwrap();
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_source_may_write_to_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
