@@ -13,16 +13,16 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a command printed and how it ended.
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Outcome {
     /// Fails with everything that was printed, unless the exit code is `code`.
     #[track_caller]
-    pub fn ends_with(self, code: i32) -> Self {
+    pub(crate) fn ends_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self
@@ -30,7 +30,7 @@ impl Outcome {
 
     /// Fails unless the errors say each of these.
     #[track_caller]
-    pub fn says(self, texts: &[&str]) -> Self {
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(
                 self.stderr.contains(text),
@@ -43,7 +43,7 @@ impl Outcome {
 
     /// The last JSON line, which is the summary of a run.
     #[track_caller]
-    pub fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         let line = self.stdout.lines().last().unwrap_or_default();
         let summary: Value = serde_json::from_str(line).unwrap_or_else(|error| {
             panic!("{error}: {line:?}\n{}", self.stderr);
@@ -54,13 +54,13 @@ impl Outcome {
 }
 
 /// A folder that is removed at the end.
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
 }
 
 impl World {
     /// One pipeline named `p` with this `source` and more of the spec, each a YAML flow value.
-    pub fn new(source: &str, more: &str) -> Self {
+    pub(crate) fn new(source: &str, more: &str) -> Self {
         let world = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -69,14 +69,14 @@ impl World {
     }
 
     /// A pipeline that reads `app.log`.
-    pub fn of_file(content: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn of_file(content: impl AsRef<[u8]>) -> Self {
         let world = Self::new("{files: {paths: [app.log]}}", "");
         world.write("app.log", content);
         world
     }
 
     /// Writes the manifest anew.
-    pub fn manifest(&self, source: &str, more: &str) {
+    pub(crate) fn manifest(&self, source: &str, more: &str) {
         let text = format!(
             "apiVersion: logpipe.dev/v1alpha1\n\
              kind: LogPipeline\n\
@@ -90,21 +90,21 @@ impl World {
         self.write("p.yaml", text);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn data(&self, name: &str) -> PathBuf {
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.dir.path().join("logpipe-data/p").join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    pub fn append(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn append(&self, name: &str, content: impl AsRef<[u8]>) {
         let mut file = fs::File::options()
             .append(true)
             .create(true)
@@ -124,17 +124,17 @@ impl World {
     }
 
     /// Runs a command to its end.
-    pub fn logpipe(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn logpipe(&self, arguments: &[&str]) -> Outcome {
         self.start(arguments).wait()
     }
 
     /// Runs the pipeline; files are read to their end.
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         self.logpipe(&["run", "p.yaml", "--once", "-o", "json"])
     }
 
     /// Starts a command; what it prints goes to files, so that no pipe can fill up.
-    pub fn start(&self, arguments: &[&str]) -> Running<'_> {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running<'_> {
         let printed = tempfile::tempdir_in(self.dir.path()).unwrap();
         let file = |name: &str| fs::File::create(printed.path().join(name)).unwrap();
         let child = self
@@ -151,13 +151,13 @@ impl World {
     }
 
     /// Starts the pipeline so that it follows its files.
-    pub fn follow(&self) -> Running<'_> {
+    pub(crate) fn follow(&self) -> Running<'_> {
         self.start(&["run", "p.yaml", "-o", "json"])
     }
 
     /// The audit must find every line exactly once; its report.
     #[track_caller]
-    pub fn verify(&self) -> Value {
+    pub(crate) fn verify(&self) -> Value {
         let outcome = self
             .logpipe(&["verify", "logpipe-data/p", "-o", "json"])
             .ends_with(0);
@@ -168,13 +168,13 @@ impl World {
 
     /// The rows of the table as `head` prints them for scripts, in the order of the files.
     #[track_caller]
-    pub fn rows(&self) -> Vec<Value> {
+    pub(crate) fn rows(&self) -> Vec<Value> {
         self.head(&[])
     }
 
     /// The rows of the quarantine.
     #[track_caller]
-    pub fn quarantined(&self) -> Vec<Value> {
+    pub(crate) fn quarantined(&self) -> Vec<Value> {
         self.head(&["--dead"])
     }
 
@@ -194,7 +194,7 @@ impl World {
 
     /// The messages of the table, sorted.
     #[track_caller]
-    pub fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let mut messages: Vec<String> = self
             .rows()
             .iter()
@@ -205,7 +205,7 @@ impl World {
     }
 
     /// Every Parquet file with its bytes.
-    pub fn parquet(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn parquet(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         collect(&self.data("parquet"), &mut files);
         files.sort();
@@ -225,14 +225,14 @@ fn collect(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 /// A command that runs; killed when it is dropped, so that a failed test leaves nothing behind.
-pub struct Running<'a> {
+pub(crate) struct Running<'a> {
     child: Child,
     printed: TempDir,
     world: &'a World,
 }
 
 impl Running<'_> {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -251,7 +251,7 @@ impl Running<'_> {
 
     /// Waits until a condition holds while the command runs.
     #[track_caller]
-    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&World) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&World) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self.world) {
             let ended = self.child.try_wait().unwrap().and_then(|s| s.code());
@@ -269,7 +269,7 @@ impl Running<'_> {
 
     /// Waits until so many rows are committed in this run.
     #[track_caller]
-    pub fn until_committed(&mut self, rows: u64) {
+    pub(crate) fn until_committed(&mut self, rows: u64) {
         let stdout = self.printed.path().join("stdout");
         self.until(&format!("{rows} rows are committed"), |_| {
             let printed = fs::read_to_string(&stdout).unwrap();
@@ -282,7 +282,7 @@ impl Running<'_> {
     }
 
     /// Ctrl-C.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let killed = Command::new("kill")
             .args(["-INT", &self.pid().to_string()])
             .status()
@@ -291,14 +291,14 @@ impl Running<'_> {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Waits for the end.
     #[track_caller]
-    pub fn wait(mut self) -> Outcome {
+    pub(crate) fn wait(mut self) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
