@@ -47,7 +47,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(args),
         Command::Verify(args) => verify::run(&args),
         Command::Head(args) => head::run(&args),

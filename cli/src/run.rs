@@ -47,7 +47,7 @@ pub(crate) struct Args {
     output: Format,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let paint = Paint::for_stream(&std::io::stderr());
     let loaded = match manifest::load(&args.manifest) {
         Ok(loaded) => loaded,
@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         eprintln!("{name} is suspended (spec.suspend: All); set it to None to run it");
         return Ok(ExitCode::SUCCESS);
     }
-    run_pipeline(&args, pipeline, &name)
+    run_pipeline(args, pipeline, &name)
 }
 
 fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Result<ExitCode> {

@@ -173,16 +173,35 @@ pub enum ProduceError {
     },
     /// There is no state, and the log does not go back far enough to stand in for it.
     #[error(
-        "producer {producer}: there is no state file, and the first of its lines that partition {partition} still holds is number {first}: put back the state file, or use another producer name to begin anew (lines that were sent already are then sent again)"
+        "producer {producer}: there is no state file {state}, and partition {partition} of log {topic} has lost its records below offset {start}, so nobody can tell which lines are in the log already: put back the state file, or take another producer name to begin anew (lines that were sent already are then sent again). If nothing was ever sent to this log under this name, say so with an empty file {begin}, and start again"
     )]
     StateGone {
         /// The producer key.
         producer: String,
+        /// The missing file.
+        state: String,
+        /// The log.
+        topic: String,
         /// The partition.
         partition: u32,
-        /// The first sequence found.
-        first: u64,
+        /// The first offset there is.
+        start: Offset,
+        /// The file by which a first start is allowed.
+        begin: String,
     },
+    /// Nothing is higher than the generation that the log holds; no producer of ours comes that far.
+    #[error(
+        "producer {producer}: a record in partition {partition} has the highest generation there is, so no fence can outrank it: find out who else writes to the log, and take another producer name to begin anew (lines that were sent already are then sent again)"
+    )]
+    GenerationsUsedUp {
+        /// The producer key.
+        producer: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// The operating system gave no random number.
+    #[error("failed to draw a random number, by which a start knows its own fence")]
+    Random(#[source] getrandom::Error),
     /// The log does not hand out what was written to it.
     #[error(
         "producer {producer}: partition {partition} holds records up to offset {end}, but none came for a minute after offset {next}: check the log"
@@ -288,7 +307,12 @@ fn run_lane(
     orders: Receiver<Order>,
     notes: Sender<Note>,
 ) -> Result<Totals, ProduceError> {
-    let done = Lane::start(shared, index, orders, notes).and_then(Lane::run);
+    let done = match Lane::start(shared, index, orders, notes) {
+        Ok(Some(lane)) => lane.run(),
+        // It was told to stop before it had its partition.
+        Ok(None) => Ok(Totals::default()),
+        Err(error) => Err(error),
+    };
     if done.is_err() {
         // The other lanes flush and save; then the error is reported.
         shared.control.stop();

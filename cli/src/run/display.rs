@@ -125,7 +125,7 @@ impl Display {
         match self.kind {
             Kind::Json => json(&serde_json::json!({"event": "stopping"})),
             _ => {
-                self.say("stopping: committing what was read; press Ctrl-C again to leave at once")
+                self.say("stopping: committing what was read; press Ctrl-C again to leave at once");
             }
         }
     }

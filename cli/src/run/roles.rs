@@ -31,7 +31,7 @@ const ROLL_BYTES: u64 = 32 * 1024 * 1024;
 const ROLLED_AT_MOST: usize = 3;
 
 /// Bytes that batches may hold in memory.
-const BATCH_MEMORY: usize = 160 * 1024 * 1024;
+const BATCH_MEMORY: usize = 96 * 1024 * 1024;
 
 /// Bytes of lines that the ETL may be behind, before the producer waits: the log on the disk stays bounded. The
 /// lines compress to about a quarter.

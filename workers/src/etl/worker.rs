@@ -245,15 +245,14 @@ impl<'a> Worker<'a> {
         if !self.shared.control.is_draining() {
             return Ok(false);
         }
-        let ends = match &self.ends {
-            Some(ends) => ends,
-            None => {
-                let mut ends = Vec::with_capacity(self.partitions.len());
-                for partition in &self.partitions {
-                    ends.push(self.source.bounds(partition.number())?.end);
-                }
-                self.ends.insert(ends)
+        let ends = if let Some(ends) = &self.ends {
+            ends
+        } else {
+            let mut ends = Vec::with_capacity(self.partitions.len());
+            for partition in &self.partitions {
+                ends.push(self.source.bounds(partition.number())?.end);
             }
+            self.ends.insert(ends)
         };
         if self
             .partitions

@@ -93,17 +93,19 @@ pub(super) enum Step {
 }
 
 impl<'a> Lane<'a> {
+    /// Claims the partition; `None` when told to stop before that is done.
     pub(super) fn start(
         shared: Shared<'a>,
         index: u32,
         orders: Receiver<Order>,
         notes: Sender<Note>,
-    ) -> Result<Self, ProduceError> {
+    ) -> Result<Option<Self>, ProduceError> {
         let producer = format!("{}-{index}", shared.options.name);
         let state_file = StateFile::open(&shared.options.state_dir, &producer)?;
-        let state = state_file.load()?;
-        let scan_from = state.as_ref().map_or(0, |state| state.scan_from);
-        let recovered = recover(shared.log, index, &producer, state)?;
+        let recovered = recover(shared.log, index, &producer, &state_file, shared.control)?;
+        let Some(recovered) = recovered else {
+            return Ok(None);
+        };
         let now = Instant::now();
         let mut lane = Self {
             source: shared.log.source()?,
@@ -121,7 +123,7 @@ impl<'a> Lane<'a> {
             unsaved_bytes: 0,
             dirty: true,
             saved_at: now,
-            scan_from,
+            scan_from: recovered.scan_from,
             orders,
             orders_done: 0,
             at_end_told: None,
@@ -144,7 +146,7 @@ impl<'a> Lane<'a> {
             files,
             fresh: recovered.fresh,
         });
-        Ok(lane)
+        Ok(Some(lane))
     }
 
     fn tell(&self, note: Note) {
@@ -178,10 +180,10 @@ impl<'a> Lane<'a> {
     /// One step and the pause behind it; `true` when the lane is done.
     fn work(&mut self) -> Result<bool, ProduceError> {
         if self.shared.control.is_stopped() {
-            if self.failed {
-                self.begin_anew()?;
+            // After a failure of the log nothing can be saved; the older state and the log tell the rest.
+            if !self.failed {
+                self.save(true)?;
             }
-            self.save(true)?;
             return Ok(true);
         }
         match self.step_or_recover()? {
@@ -201,8 +203,8 @@ impl<'a> Lane<'a> {
 
     /// A step, as [`Lane::run`] takes it.
     pub(super) fn step_or_recover(&mut self) -> Result<Step, ProduceError> {
-        if self.failed {
-            self.begin_anew()?;
+        if self.failed && !self.begin_anew()? {
+            return Ok(Step::Busy); // told to stop
         }
         self.step()
     }
@@ -238,11 +240,14 @@ impl<'a> Lane<'a> {
         Ok(Step::Idle(wait.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)))
     }
 
-    /// Learns from the log what counts, after a sink or source failed.
-    fn begin_anew(&mut self) -> Result<(), ProduceError> {
-        let Shared { log, .. } = self.shared;
-        let state = self.state_file.load()?;
-        let recovered = recover(log, self.index, &self.producer, state)?;
+    /// Learns from the log what counts, after a sink or source failed; `false` when told to stop before
+    /// that is done.
+    fn begin_anew(&mut self) -> Result<bool, ProduceError> {
+        let Shared { log, control, .. } = self.shared;
+        let recovered = recover(log, self.index, &self.producer, &self.state_file, control)?;
+        let Some(recovered) = recovered else {
+            return Ok(false);
+        };
         self.source = log.source()?;
         self.sink = recovered.sink;
         self.settled = recovered.fences;
@@ -253,7 +258,7 @@ impl<'a> Lane<'a> {
         self.dirty = true;
         self.failed = false;
         self.rewind(recovered.files);
-        Ok(())
+        Ok(true)
     }
 
     fn rewind(&mut self, mut recovered: BTreeMap<FileId, FileState>) {

@@ -1,190 +1,267 @@
 //! Where a lane goes on: a fence keeps older generations out, and the partition tells, by the receiver's
-//! own rule, which lines count. Writes one record and reads a partition; touches no disk.
+//! own rule, which lines count. Writes fences and reads a partition; touches no disk.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::ProduceError;
-use super::state::State;
-use crate::etl::receive::{Progress, Verdict};
+use super::state::{State, StateFile};
+use super::{Control, ProduceError};
+use crate::etl::receive::{Claim, Progress, Scan, Verdict};
 use crate::log::key::{BlockKey, Chunk};
 use crate::log::{Log, LogError, NewRecord, Offset, Record, Sink, Source};
 use crate::tail::FileState;
 use crate::tail::identity::{FileId, Head};
 use crate::tail::position::Position;
 
-/// How long a partition may stay silent while records are still missing up to the fence.
+/// How long a partition may stay silent while records are still missing.
 const PATIENCE: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(100);
 
 /// What a lane knows after a scan, and what it writes with.
 pub(super) struct Recovered {
     pub(super) progress: Progress,
     pub(super) files: BTreeMap<FileId, FileState>,
-    /// There is neither a state nor a record of this producer key.
+    /// There is no state, and no line was ever written under this producer key.
     pub(super) fresh: bool,
     pub(super) sink: Box<dyn Sink>,
     /// How many records were sent through `sink` already.
     pub(super) fences: u64,
+    /// Where the scan began.
+    pub(super) scan_from: Offset,
 }
 
-/// What is learned from the records of one producer key.
-struct Scan<'a> {
-    producer: &'a str,
-    progress: Progress,
-    files: BTreeMap<FileId, FileState>,
-    /// There is no state, and the log has lost its first records: ours must begin with the first line.
-    from_nothing: bool,
-    /// The first sequence that was found although the ones before it are nowhere.
-    gone: Option<u64>,
-    /// The highest generation of the records before our fence, and of the state.
-    highest: u32,
-    /// The generation of our fence, and the offset it cannot stand below: an earlier start that left no
-    /// state behind may have written one of the same generation.
-    fence: u32,
-    fence_from: Offset,
-    fenced: bool,
-}
-
+/// Claims the partition for a lane; `None` when `control` says to stop before that is done.
 pub(super) fn recover(
     log: &dyn Log,
     partition: u32,
     producer: &str,
-    state: Option<State>,
-) -> Result<Recovered, ProduceError> {
-    let mut sink = log.sink(partition)?;
-    let mut source = log.source()?;
-    let start = source.bounds(partition)?.start;
-    let from_nothing = state.is_none();
-    let state = state.unwrap_or_default();
-    if !from_nothing && state.scan_from < start {
-        return Err(ProduceError::RecordsGone {
-            producer: producer.to_owned(),
-            partition,
-            needed: state.scan_from,
-            start,
-        });
-    }
-    let mut scan = Scan {
-        producer,
-        progress: Progress {
-            generation: state.generation,
-            next: state.next,
+    state_file: &StateFile,
+    control: &Control,
+) -> Result<Option<Recovered>, ProduceError> {
+    let saved = state_file.load()?;
+    let mut reader = Reader::new(log, partition, producer, control)?;
+    let start = reader.source.bounds(partition)?.start;
+    match &saved {
+        Some(state) if state.scan_from < start => {
+            return Err(ProduceError::RecordsGone {
+                producer: producer.to_owned(),
+                partition,
+                needed: state.scan_from,
+                start,
+            });
+        }
+        // Before a fence is written: a start that must not be should not end the one that may.
+        None if start > 0 => match reader.witness(start)? {
+            None => return Ok(None),
+            Some(Evidence::Proof) => {}
+            Some(Evidence::Nothing) if state_file.may_begin() => {}
+            Some(Evidence::Nothing | Evidence::Gone) => {
+                return Err(ProduceError::StateGone {
+                    producer: producer.to_owned(),
+                    state: state_file.path().display().to_string(),
+                    topic: log.identity().topic,
+                    partition,
+                    start,
+                    begin: state_file.begin_path().display().to_string(),
+                });
+            }
         },
-        files: state
-            .files
-            .into_iter()
-            .map(|file| (file.id, file))
-            .collect(),
-        from_nothing: from_nothing && start > 0,
-        gone: None,
-        highest: state.generation,
-        fence: 0,
-        fence_from: 0,
-        fenced: false,
+        _ => {}
+    }
+    let fresh = saved.is_none();
+    let state = saved.unwrap_or_default();
+    let scan_from = state.scan_from.max(start);
+    let nonce = getrandom::u64().map_err(ProduceError::Random)?;
+    let mut claiming = Claiming::new(state, nonce);
+    let mut sink = log.sink(partition)?;
+    reader.assign(scan_from)?;
+    let Some(fences) = claiming.claim(&mut reader, sink.as_mut())? else {
+        return Ok(None);
     };
-    source.assign(partition, state.scan_from.max(start))?;
-    let mut fences = 0;
-    while !scan.fenced {
-        fences += 1;
-        scan.fence = scan.highest + 1;
-        scan.fence_from = source.bounds(partition)?.end;
-        write_fence(sink.as_mut(), producer, scan.fence, scan.progress.next)?;
-        scan.read_to_fence(source.as_mut(), partition)?;
-    }
-    if let Some(first) = scan.gone {
-        return Err(ProduceError::StateGone {
-            producer: producer.to_owned(),
-            partition,
-            first,
-        });
-    }
-    Ok(Recovered {
-        fresh: from_nothing && scan.progress.next == 0,
-        progress: scan.progress,
-        files: scan.files,
+    let progress = claiming.claim.progress();
+    Ok(Some(Recovered {
+        fresh: fresh && progress.next == 0,
+        progress,
+        files: claiming.files,
         sink,
         fences,
-    })
+        scan_from,
+    }))
 }
 
-fn write_fence(
-    sink: &mut dyn Sink,
-    producer: &str,
-    generation: u32,
-    next: u64,
-) -> Result<(), LogError> {
-    let mut key = Vec::new();
-    BlockKey {
-        producer,
-        generation,
-        first: next,
-        lines: 0,
-        file_id: 0,
-        file_offset: 0,
-        path: "",
-        chunk: Chunk::Whole,
-    }
-    .encode(&mut key);
-    sink.send(NewRecord {
-        timestamp: super::now_micros(),
-        key: key.into(),
-        value: bytes::Bytes::new(),
-    })?;
-    sink.flush()
+/// Reads the records of one producer key.
+struct Reader<'a> {
+    source: Box<dyn Source>,
+    partition: u32,
+    producer: &'a str,
+    control: &'a Control,
+    next: Offset,
+    heard: Instant,
 }
 
-impl Scan<'_> {
-    /// Reads until our fence is seen, whether it holds or an even newer one stands before it.
-    fn read_to_fence(
-        &mut self,
-        source: &mut dyn Source,
+impl<'a> Reader<'a> {
+    fn new(
+        log: &dyn Log,
         partition: u32,
-    ) -> Result<(), ProduceError> {
-        let end: Offset = source.bounds(partition)?.end;
-        let mut next: Offset = 0;
-        let mut heard = Instant::now();
-        let mut seen = false;
-        while !seen {
-            let records = source.poll(Duration::from_millis(100), &mut |record| {
-                next = record.offset + 1;
-                seen |= self.take(&record);
-            })?;
-            if records > 0 {
-                heard = Instant::now();
-            } else if heard.elapsed() > PATIENCE {
-                return Err(ProduceError::FenceNotFound {
-                    producer: self.producer.to_owned(),
-                    partition,
-                    next,
-                    end,
+        producer: &'a str,
+        control: &'a Control,
+    ) -> Result<Self, LogError> {
+        Ok(Self {
+            source: log.source()?,
+            partition,
+            producer,
+            control,
+            next: 0,
+            heard: Instant::now(),
+        })
+    }
+
+    fn assign(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.next = offset;
+        self.heard = Instant::now();
+        self.source.assign(self.partition, offset)
+    }
+
+    /// Hands on the records that are there, or waits a little for some; `false` when told to stop.
+    fn read(&mut self, each: &mut dyn FnMut(&BlockKey<'_>, &[u8])) -> Result<bool, ProduceError> {
+        if self.control.is_stopped() {
+            return Ok(false);
+        }
+        let (producer, next) = (self.producer, &mut self.next);
+        let records = self.source.poll(POLL, &mut |record: Record<'_>| {
+            *next = record.offset + 1;
+            let key = BlockKey::decode(record.key);
+            if let Some(key) = key.filter(|key| key.producer == producer) {
+                each(&key, record.value);
+            }
+        })?;
+        if records > 0 {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() > PATIENCE {
+            return Err(ProduceError::FenceNotFound {
+                producer: self.producer.to_owned(),
+                partition: self.partition,
+                next: self.next,
+                end: self.source.bounds(self.partition)?.end,
+            });
+        }
+        Ok(true)
+    }
+
+    /// What the records from `start` on tell about the ones before; `None` when told to stop.
+    fn witness(&mut self, start: Offset) -> Result<Option<Evidence>, ProduceError> {
+        let end = self.source.bounds(self.partition)?.end;
+        let mut witness = Witness::default();
+        self.assign(start)?;
+        while self.next < end {
+            if !self.read(&mut |key, _| witness.take(key))? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(witness.evidence()))
+    }
+}
+
+/// What a log that has lost its first records tells about those of one producer key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// None of them was lost.
+    Proof,
+    /// No line of it is there; fences at most.
+    Nothing,
+    /// Some were lost.
+    Gone,
+}
+
+/// Fences that count go up by one, whatever state a start begins from, and lines are numbered from 0. So
+/// the first generation with its first line cannot be followed to the end if records before were lost.
+/// The first line alone proves nothing: it may be a late one that older generations had sent.
+#[derive(Default)]
+struct Witness {
+    progress: Progress,
+    skipped_generation: bool,
+    gap: bool,
+}
+
+impl Witness {
+    fn take(&mut self, key: &BlockKey<'_>) {
+        let before = self.progress.generation;
+        let next_fence = key.lines == 0 && key.generation == before.saturating_add(1);
+        let known = before > 0 && key.generation <= before;
+        self.skipped_generation |= !next_fence && !known;
+        let verdict = self.progress.receive(key.generation, key.first, key.lines);
+        self.gap |= matches!(verdict, Verdict::Gap { .. });
+    }
+
+    fn evidence(&self) -> Evidence {
+        match self.progress.next {
+            _ if self.skipped_generation => Evidence::Gone,
+            0 if self.gap => Evidence::Gone,
+            0 => Evidence::Nothing,
+            _ => Evidence::Proof,
+        }
+    }
+}
+
+/// A claim, and what is learned about the files on the way.
+struct Claiming {
+    claim: Claim,
+    files: BTreeMap<FileId, FileState>,
+    claimed: bool,
+    outrun: bool,
+}
+
+impl Claiming {
+    fn new(state: State, nonce: u64) -> Self {
+        let saved = Progress {
+            generation: state.generation,
+            next: state.next,
+        };
+        let files = state.files.into_iter().map(|file| (file.id, file));
+        Self {
+            claim: Claim::new(saved, nonce),
+            files: files.collect(),
+            claimed: false,
+            outrun: false,
+        }
+    }
+
+    /// Writes fences until one counts, and returns how many; `None` when told to stop before.
+    fn claim(
+        &mut self,
+        reader: &mut Reader<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<u64>, ProduceError> {
+        let mut fences = 0;
+        while !self.claimed {
+            fences += 1;
+            self.outrun = false;
+            write_fence(sink, &self.claim.fence(reader.producer))?;
+            while !self.claimed && !self.outrun {
+                if !reader.read(&mut |key, value| self.take(key, value))? {
+                    return Ok(None);
+                }
+            }
+            if self.outrun && self.claim.progress().generation == u32::MAX {
+                return Err(ProduceError::GenerationsUsedUp {
+                    producer: reader.producer.to_owned(),
+                    partition: reader.partition,
                 });
             }
         }
-        self.fenced = self.highest < self.fence;
-        Ok(())
+        Ok(Some(fences))
     }
 
-    /// Takes one record into account, and returns whether it is our own fence.
-    fn take(&mut self, record: &Record<'_>) -> bool {
-        let Some(key) = BlockKey::decode(record.key) else {
-            return false;
-        };
-        if key.producer != self.producer {
-            return false;
+    fn take(&mut self, key: &BlockKey<'_>, value: &[u8]) {
+        if self.claimed {
+            return; // behind the fence, older generations write in vain
         }
-        let ours =
-            key.generation == self.fence && key.lines == 0 && record.offset >= self.fence_from;
-        if !ours {
-            self.highest = self.highest.max(key.generation);
+        match self.claim.read(key) {
+            Scan::Record(Verdict::Take(_)) => self.advance(key, value),
+            Scan::Record(_) => {}
+            Scan::Claimed => self.claimed = true,
+            Scan::Outrun => self.outrun = true,
         }
-        if self.from_nothing && self.gone.is_none() && key.first > self.progress.next {
-            self.gone = Some(key.first);
-        }
-        let verdict = self.progress.receive(key.generation, key.first, key.lines);
-        if let Verdict::Take(_) = verdict {
-            self.advance(&key, record.value);
-        }
-        ours
     }
 
     fn advance(&mut self, key: &BlockKey<'_>, value: &[u8]) {
@@ -204,4 +281,15 @@ impl Scan<'_> {
         }
         file.position.advance(value, key.chunk == Chunk::Continues);
     }
+}
+
+fn write_fence(sink: &mut dyn Sink, key: &BlockKey<'_>) -> Result<(), LogError> {
+    let mut bytes = Vec::new();
+    key.encode(&mut bytes);
+    sink.send(NewRecord {
+        timestamp: super::now_micros(),
+        key: bytes.into(),
+        value: bytes::Bytes::new(),
+    })?;
+    sink.flush()
 }

@@ -126,6 +126,17 @@ impl StateFile {
         &self.path
     }
 
+    /// The file by which somebody says that nothing was ever written under this producer key. It is
+    /// removed with the first save.
+    pub fn begin_path(&self) -> PathBuf {
+        self.path.with_extension("begin")
+    }
+
+    /// Whether that file is there.
+    pub fn may_begin(&self) -> bool {
+        self.begin_path().exists()
+    }
+
     fn previous(&self) -> PathBuf {
         self.path.with_extension("state.previous")
     }
@@ -185,15 +196,13 @@ impl StateFile {
         self.good.set(true);
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(self.failed("sync its folder"))
+        synced.map_err(self.failed("sync its folder"))?;
+        missing_is_fine(fs::remove_file(self.begin_path()))
+            .map_err(self.failed("remove the file that allowed its first start"))
     }
 
     fn keep_previous(&self) -> io::Result<()> {
         // A second link leaves no moment without a current file.
-        let missing_is_fine = |result: io::Result<()>| match result {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
         missing_is_fine(fs::remove_file(self.previous()))?;
         match fs::hard_link(&self.path, self.previous()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -211,6 +220,13 @@ impl StateFile {
             action,
             source,
         }
+    }
+}
+
+fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

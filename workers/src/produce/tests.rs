@@ -170,7 +170,8 @@ impl<'a> Running<'a> {
         for index in 0..world.log.partitions() {
             let (order, received) = channel();
             orders.push(order);
-            lanes.push(Some(Lane::start(shared, index, received, note.clone())?));
+            let lane = Lane::start(shared, index, received, note.clone())?;
+            lanes.push(Some(lane.expect("nobody says to stop")));
         }
         let (options, counters) = (&world.options, &world.counters);
         Ok(Self {

@@ -1,6 +1,9 @@
 //! A pipeline's outside world in memory: log, checkpoints and bucket, with a fuse that kills the worker at any
 //! one of its writes.
 
+// A helper of tests fails as a test does.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -91,8 +94,8 @@ impl World {
                 limits: Limits {
                     max_bytes: 64 << 20,
                     max_rows: 1_000_000,
-                    interval: Duration::from_secs(3600),
-                    idle: Duration::from_secs(3600),
+                    interval: Duration::from_hours(1),
+                    idle: Duration::from_hours(1),
                 },
                 memory: 64 << 20,
             },
@@ -113,7 +116,8 @@ impl World {
             chunk: Chunk::Whole,
         }
         .encode(&mut key);
-        let value: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut value = lines.join("\n");
+        value.push('\n');
         self.raw(partition, key, value.into_bytes());
     }
 
@@ -196,11 +200,7 @@ impl World {
 
     /// Text, partition, offset and line of every row of the table and of the quarantine, sorted by text.
     pub(crate) fn rows(&self) -> Vec<(String, i32, i64, i32)> {
-        let mut rows: Vec<_> = self
-            .objects()
-            .values()
-            .flat_map(|bytes| rows_of(bytes))
-            .collect();
+        let mut rows: Vec<_> = self.objects().values().flat_map(rows_of).collect();
         rows.sort();
         rows
     }

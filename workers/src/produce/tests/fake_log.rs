@@ -9,7 +9,10 @@ use crate::log::{Identity, LogError, NewRecord, Offset, Record, Sink, Source};
 #[derive(Clone)]
 pub(super) struct FakeLog {
     partitions: Arc<Vec<Mutex<Partition>>>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Partition {
@@ -30,7 +33,13 @@ impl FakeLog {
         let partitions = (0..partitions).map(|_| Mutex::default()).collect();
         Self {
             partitions: Arc::new(partitions),
+            meanwhile: Arc::default(),
         }
+    }
+
+    /// What others do while the next record is on its way.
+    pub(super) fn meanwhile(&self, act: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(act));
     }
 
     pub(super) fn partitions(&self) -> u32 {
@@ -156,6 +165,10 @@ impl FakeSink {
 impl Sink for FakeSink {
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         self.check()?;
+        let meanwhile = self.log.meanwhile.lock().unwrap().take();
+        if let Some(act) = meanwhile {
+            act();
+        }
         let (written, failed) = self.log.with(self.partition, |p| {
             let due = p.fault.filter(|fault| fault.after == 0);
             if let Some(fault) = &mut p.fault {

@@ -74,17 +74,156 @@ fn without_its_state_the_log_tells_what_was_sent() {
 }
 
 #[test]
+fn of_two_starts_that_choose_the_same_generation_each_knows_its_own_fence() {
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..3));
+    world.append("b.log", numbered(3..6));
+    world.finish();
+    world.append("b.log", numbered(6..8));
+    // Another process starts from a copy of the state while our fence is on its way, and is done before.
+    let mut other = world.options.clone();
+    other.state_dir = world.path("copy");
+    fs::create_dir(&other.state_dir).unwrap();
+    fs::copy(world.state(0), world.path("copy/test-0.state")).unwrap();
+    let (log, path) = (world.log.clone(), world.path("a.log"));
+    world.log.meanwhile(move || {
+        let control = Control::new();
+        control.finish_at_end();
+        let summary = run(&other, &log, &control, &Counters::default()).unwrap();
+        assert_eq!(summary.lines, 2);
+        append(&path, numbered(8..10).as_bytes());
+    });
+    world.finish();
+    let fences = world.log.records(0).into_iter().filter_map(|record| {
+        let (generation, _) = BlockKey::decode(&record.key)?.fence_of()?;
+        Some(generation)
+    });
+    assert_eq!(fences.collect::<Vec<_>>(), [1, 2, 2, 3]);
+    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+}
+
+#[test]
+fn a_record_of_the_highest_generation_is_an_error_and_not_a_race_without_end() {
+    let world = ten_lines();
+    let last = world.log.records(0).pop().unwrap();
+    let mut key = Vec::new();
+    BlockKey::fence("test-0", u32::MAX, 1).encode(&mut key);
+    let key = key.into();
+    world.log.append(0, NewRecord { key, ..last });
+    let error = world.try_finish().unwrap_err();
+    let expected = matches!(error, ProduceError::GenerationsUsedUp { .. });
+    assert!(expected, "{error}");
+}
+
+fn refuses_to_guess(world: &World) {
+    let before = world.log.records(0).len();
+    let error = world.try_finish().unwrap_err();
+    let expected = matches!(error, ProduceError::StateGone { .. });
+    assert!(expected, "{error}");
+    for named in ["test-0.state", "test-0.begin", "lines", "put back"] {
+        assert!(error.to_string().contains(named), "{named} in {error}");
+    }
+    // Not even a fence: it could end the start that has the state.
+    assert_eq!(world.log.records(0).len(), before);
+}
+
+#[test]
 fn without_its_state_and_the_first_records_it_refuses_to_guess() {
     let world = ten_lines();
     world.append("app.log", numbered(10..12));
     world.finish();
     fs::remove_dir_all(world.path("state")).unwrap();
-    world.log.trim(0, 3);
-    let error = world.try_finish().unwrap_err();
-    assert!(
-        matches!(error, ProduceError::StateGone { first: 10, .. }),
-        "{error}"
-    );
+    let end = world.log.records(0).len() as u64;
+    // The records are: fence, lines, fence, lines. Lines, a fence, or nothing may be left.
+    for start in 1..=end {
+        world.log.trim(0, start);
+        refuses_to_guess(&world);
+    }
+}
+
+#[test]
+fn a_late_copy_of_the_first_lines_does_not_stand_for_those_that_were_lost() {
+    let world = ten_lines();
+    let late = world.log.records(0)[1].clone();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    world.log.append(0, late);
+    fs::remove_dir_all(world.path("state")).unwrap();
+    let end = world.log.records(0).len() as u64;
+    world.log.trim(0, end - 1);
+    refuses_to_guess(&world);
+}
+
+#[test]
+fn lines_whose_numbers_do_not_begin_at_0_show_that_a_name_is_not_new() {
+    let world = ten_lines();
+    // The start without a state writes a fence of the first generation, which does not count.
+    let kept = world.log.records(0).len() as u64;
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    world.log.trim(0, kept);
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::create_dir(world.path("state")).unwrap();
+    fs::write(world.path("state").join("test-0.begin"), "").unwrap();
+    refuses_to_guess(&world);
+}
+
+#[test]
+fn without_its_state_it_goes_on_where_only_records_of_others_were_lost() {
+    let world = World::new(1, &["app.log"]);
+    let other = NewRecord {
+        timestamp: 0,
+        key: "not ours".into(),
+        value: "x\n".into(),
+    };
+    world.log.append(0, other);
+    world.append("app.log", numbered(0..10));
+    let control = Control::new();
+    Running::start(&world, &control).unwrap().finish();
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.log.trim(0, 1);
+    world.append("app.log", numbered(12..14));
+    world.finish();
+    let lines: Vec<u8> = world.log.records(0)[1..]
+        .iter()
+        .flat_map(|record| record.value.to_vec())
+        .collect();
+    assert_eq!(String::from_utf8(lines).unwrap(), numbered(0..14));
+}
+
+#[test]
+fn a_new_name_in_an_old_log_begins_when_somebody_says_that_it_is_new() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..10));
+    let other = NewRecord {
+        timestamp: 0,
+        key: "not ours".into(),
+        value: "x\n".into(),
+    };
+    world.log.append(0, other);
+    world.log.trim(0, 1);
+    refuses_to_guess(&world);
+    let begin = world.path("state").join("test-0.begin");
+    fs::write(&begin, "").unwrap();
+    world.finish();
+    assert!(!begin.exists(), "it must not allow a second first start");
+    world.append("app.log", numbered(10..12));
+    world.finish();
+    let lines: Vec<u8> = world.log.records(0)[1..]
+        .iter()
+        .flat_map(|record| record.value.to_vec())
+        .collect();
+    assert_eq!(String::from_utf8(lines).unwrap(), numbered(0..12));
+    // The log knows better.
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::create_dir(world.path("state")).unwrap();
+    fs::write(&begin, "").unwrap();
+    let end = world.log.records(0).len() as u64;
+    world.log.trim(0, end - 1);
+    refuses_to_guess(&world);
 }
 
 #[test]

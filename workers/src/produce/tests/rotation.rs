@@ -113,6 +113,25 @@ fn a_copy_that_is_made_before_the_truncation_is_never_read() {
 }
 
 #[test]
+fn a_copy_of_content_that_nobody_has_seen_yet_is_never_read_beside_it() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..2));
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    // The file is truncated, written anew and copied before its lane looks at it again.
+    world.write("app.log", &numbered(2..5));
+    fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+    producer.coordinator.step().unwrap();
+    producer.settle();
+    world.write("app.log", "");
+    producer.settle();
+    world.append("app.log", numbered(5..7));
+    producer.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..7));
+}
+
+#[test]
 fn siblings_with_the_same_first_line_are_not_taken_for_copies() {
     let world = World::new(2, &["app.log"]);
     for (name, n) in [("app.log.2", 0), ("app.log.1", 10), ("app.log", 20)] {

@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use super::resume::{Found, unreadable};
 use super::{Known, Look, Registry, Status};
-use crate::tail::Order;
 use crate::tail::discover::DiscoverError;
 use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, read_range};
+use crate::tail::{FileState, Order};
 
 /// Whether a file is a copy of one that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ impl Registry {
         let base = &file.candidate.base;
         let begins_live = |(of, bytes): &(_, Vec<u8>)| of == base && bytes.starts_with(&file.start);
         if self.unready.iter().any(begins_live) {
+            return Ok(Copy::Perhaps);
+        }
+        if let Some((lane, id)) = self.replaced_live(base) {
+            look.tell(lane, Order::Check(id));
             return Ok(Copy::Perhaps);
         }
         // A copy that was made in the first line has no head to compare.
@@ -68,6 +73,25 @@ impl Registry {
             }
         }
         Ok(Copy::No)
+    }
+
+    /// A live file of this log that is not any more what its lane follows, although that has not said so
+    /// yet. What the path leads to now may be the original of a copy, and it is not known yet.
+    fn replaced_live(&self, base: &Path) -> Option<(u32, FileId)> {
+        let stands = |file: &FileState| {
+            let original = File::open(&file.path)?;
+            let start = read_range(&original, 0, SAMPLE_BYTES)?;
+            let same_place = Some(Place::of(&original.metadata()?)) == file.place;
+            io::Result::Ok(same_place && file.head.is_none_or(|head| head.begins(&start)))
+        };
+        self.known
+            .values()
+            .filter(|known| known.status == Status::Followed && known.live && known.base == base)
+            // One that is not there will have another status at the next look.
+            .find(|known| {
+                !stands(&known.file).unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
+            })
+            .map(|known| (known.lane, known.file.id))
     }
 }
 
