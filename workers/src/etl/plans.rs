@@ -52,6 +52,11 @@ pub enum PlanError {
         "the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them"
     )]
     Unreadable(#[source] serde_json::Error),
+    /// The checkpoint store did not hand the plans out.
+    #[error(
+        "the stored plans cannot be used. If none of them can be restored, move their file away: the format is then chosen anew, from the next lines"
+    )]
+    Unavailable(#[source] StoreError),
     /// The checkpoint store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,7 +85,7 @@ pub async fn load(
     transform: &Transform,
     granularity: Granularity,
 ) -> Result<Option<Plans>, PlanError> {
-    let Some(bytes) = store.read(KEY).await? else {
+    let Some(bytes) = store.read(KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
