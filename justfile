@@ -1,0 +1,26 @@
+# Each recipe is one plain command: see CONTRIBUTING.md.
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test:
+    cargo test --workspace --locked
+
+# Renews what is generated; look at the diff.
+bless:
+    LOGPIPE_BLESS=1 cargo test --workspace --locked
+
+bench *ARGS:
+    hack/bench-local {{ARGS}}
+
+chaos *ARGS:
+    hack/chaos-local {{ARGS}}
+
+docs:
+    python3 hack/check_links.py
+
+ci:
+    .ci/run
