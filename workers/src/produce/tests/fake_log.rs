@@ -10,6 +10,7 @@ use crate::log::{Identity, LogError, NewRecord, Offset, Record, Sink, Source};
 pub(super) struct FakeLog {
     partitions: Arc<Vec<Mutex<Partition>>>,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    silent: Arc<AtomicBool>,
 }
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -34,7 +35,18 @@ impl FakeLog {
         Self {
             partitions: Arc::new(partitions),
             meanwhile: Arc::default(),
+            silent: Arc::default(),
         }
+    }
+
+    /// From now on no record can be read.
+    pub(super) fn silence(&self) {
+        self.silent.store(true, Ordering::Release);
+    }
+
+    /// From now on records can be read again.
+    pub(super) fn speak(&self) {
+        self.silent.store(false, Ordering::Release);
     }
 
     /// What others do while the next record is on its way.
@@ -114,12 +126,16 @@ impl Source for FakeSource {
 
     fn poll(
         &mut self,
-        _timeout: Duration,
+        timeout: Duration,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<usize, LogError> {
         let Some((partition, next)) = &mut self.assigned else {
             return Ok(0);
         };
+        if self.log.silent.load(Ordering::Acquire) {
+            thread::sleep(timeout);
+            return Ok(0);
+        }
         let records = self.log.records(*partition);
         for (offset, record) in records.iter().enumerate().skip(*next) {
             each(Record {

@@ -317,20 +317,3 @@ fn what_the_previous_state_needs_is_kept_in_the_log() {
         .collect();
     assert_eq!(String::from_utf8(new).unwrap(), numbered(30..40));
 }
-
-#[test]
-fn the_real_threads_finish_and_stop() {
-    let world = World::new(3, &["*.log"]);
-    for name in ["a.log", "b.log", "c.log"] {
-        world.append(name, numbered(0..100));
-    }
-    let control = Control::new();
-    control.finish_at_end();
-    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
-    assert_eq!((summary.lines, summary.lost_bytes), (300, 0));
-    assert_eq!(world.lines().len(), 300);
-    let control = Control::new();
-    control.stop();
-    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
-    assert_eq!(summary.lines, 0);
-}
