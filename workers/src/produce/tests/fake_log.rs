@@ -11,6 +11,7 @@ pub(super) struct FakeLog {
     partitions: Arc<Vec<Mutex<Partition>>>,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     silent: Arc<AtomicBool>,
+    topic_id: u64,
 }
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -36,6 +37,7 @@ impl FakeLog {
             partitions: Arc::new(partitions),
             meanwhile: Arc::default(),
             silent: Arc::default(),
+            topic_id: getrandom::u64().unwrap(),
         }
     }
 
@@ -79,6 +81,10 @@ impl FakeLog {
         (0..self.partitions()).for_each(|partition| self.with(partition, |p| p.fault = None));
     }
 
+    pub(super) fn truncate(&self, partition: u32, end: Offset) {
+        self.with(partition, |p| p.records.truncate(end as usize));
+    }
+
     pub(super) fn trim(&self, partition: u32, start: Offset) {
         self.with(partition, |p| p.start = start as usize);
     }
@@ -89,7 +95,7 @@ impl Log for FakeLog {
         Identity {
             cluster: "fake".to_owned(),
             topic: "lines".to_owned(),
-            topic_id: "1".to_owned(),
+            topic_id: self.topic_id.to_string(),
             partitions: self.partitions(),
         }
     }
