@@ -109,7 +109,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let started = Instant::now();
     let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
     let mut stopping = false;
-    while !roles.step()? {
+    while !roles.step() {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {
             stopping = true;
             roles.stop();

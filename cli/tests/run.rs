@@ -24,15 +24,11 @@ use world::World;
 
 /// Lines as applications write them, numbered.
 fn lines(numbers: std::ops::Range<u32>) -> String {
-    numbers
-        .map(|n| {
-            format!(
-                "2026-01-31 07:{:02}:{:02},000 INFO line {n:05}\n",
-                n / 60 % 60,
-                n % 60
-            )
-        })
-        .collect()
+    let line = |n: u32| {
+        let (minute, second) = (n / 60 % 60, n % 60);
+        format!("2026-01-31 07:{minute:02}:{second:02},000 INFO line {n:05}\n")
+    };
+    numbers.map(line).collect::<Vec<_>>().concat()
 }
 
 /// The messages of [`lines`].

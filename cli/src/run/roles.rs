@@ -227,7 +227,7 @@ impl Roles {
     }
 
     /// Moves on what depends on each other: to be called a few times a second. `true` when all is over.
-    pub(super) fn step(&mut self) -> anyhow::Result<bool> {
+    pub(super) fn step(&mut self) -> bool {
         if let Some(result) = take_finished(&mut self.generator) {
             if result.is_ok() {
                 // Its last lines stand in the file: the producer reads to the end and is done.
@@ -256,7 +256,7 @@ impl Roles {
             .get()
             .saturating_sub(counters.received_bytes.get());
         self.log.pause_sinks(unread > UNREAD_BYTES);
-        Ok(self.generator.is_none() && self.producer.is_none() && self.etl.is_none())
+        self.generator.is_none() && self.producer.is_none() && self.etl.is_none()
     }
 
     fn note(&mut self, result: anyhow::Result<()>, what: &'static str) {
