@@ -20,11 +20,39 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     } else {
         "error:"
     };
-    let mut text = format!("{label} {error}");
-    for cause in error.chain().skip(1) {
-        text.push_str("\n  because: ");
-        text.push_str(&cause.to_string());
-    }
+    let text = format!("{label} {}", with_causes(error));
     // Nothing is left to be told where standard error is gone.
     drop(writeln!(stderr, "{text}"));
+}
+
+/// An error and its causes, a line each. Some libraries repeat a cause at the end of their own text: what has
+/// been said is left out.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let error = anyhow!("no space left")
+            .context("cannot copy: no space left")
+            .context("the put failed");
+        assert_eq!(
+            with_causes(&error),
+            "the put failed\n  because: cannot copy: no space left"
+        );
+    }
 }

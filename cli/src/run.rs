@@ -13,7 +13,7 @@ use logpipe_api::pipeline::Suspend;
 use logpipe_workers::etl::plans::Frozen;
 
 use crate::manifest::{self, Paint};
-use crate::output::Format;
+use crate::output::{self, Format};
 
 mod data_dir;
 mod display;
@@ -109,7 +109,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let started = Instant::now();
     let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
     let mut stopping = false;
-    while !roles.step()? {
+    while !roles.step() {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {
             stopping = true;
             roles.stop();
@@ -125,7 +125,15 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
 
     let totals = summary::Totals::read(&roles);
     let counters = roles.counters.clone();
-    roles.into_result()?;
+    let failures = roles.into_failures();
+    if !failures.is_empty() {
+        failures.iter().for_each(output::print_error);
+        eprintln!(
+            "Nothing is lost and nothing is there twice: mend this and run the same command again, and it goes on \
+             where it was."
+        );
+        return Ok(ExitCode::FAILURE);
+    }
     let frozen = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
     summary::Summary {
         name,

@@ -21,8 +21,8 @@ use crate::log::Identity;
 /// Bytes of an object's end that are read to find its digest: the footer of a file with a few row groups.
 const FOOTER_BYTES: u64 = 256 * 1024;
 
-/// How often a put is tried before its batch gives up.
-const ATTEMPTS: u32 = 5;
+/// How often a write to the outside is tried before its worker gives up.
+pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Where a pipeline's files go.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use logpipe_workers::checkpoint::memory::MemoryStore;
+use logpipe_workers::checkpoint::memory::{Fault, MemoryStore};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
 use logpipe_workers::etl::EtlError;
 use logpipe_workers::etl::commit::CommitError;
@@ -214,6 +214,44 @@ fn a_batch_is_cut_before_it_would_have_more_than_64_files() {
         .collect();
     assert_eq!(ranges.into_iter().collect::<Vec<_>>(), [(0, 1), (1, 2)]);
     assert_eq!(world.rows().len(), 80);
+}
+
+#[test]
+fn a_batch_that_was_cut_for_its_folders_remembers_only_its_own_lines() {
+    let world = World::new(1);
+    let day = |n: u64| {
+        format!(
+            "2026-{:02}-{:02} 07:00:00,000 INFO {n}",
+            1 + n / 28,
+            1 + n % 28
+        )
+    };
+    for first in [0, 40, 80] {
+        let texts: Vec<String> = (first..first + 40).map(day).collect();
+        world.block(0, "demo-0", first, &texts);
+    }
+    // The plan, a take-over, an announcement, 40 puts, and their commit: then it dies.
+    assert!(world.run(&Fuse::at(43, true)).is_err());
+    assert_eq!(world.checkpoint(0).unwrap().next, 1);
+    world.run(&Fuse::never()).unwrap();
+    assert_eq!(world.rows().len(), 120);
+}
+
+#[test]
+fn a_checkpoint_write_whose_answer_is_lost_is_found_to_be_there() {
+    for fault in [Fault::AfterWrite, Fault::BeforeWrite] {
+        let world = busy_world();
+        world.checkpoints.fail_next(fault);
+        world.run(&Fuse::never()).unwrap();
+        assert_eq!(world.messages(), expected());
+
+        // The same for the swap of a partition, whose old value does not stand any more.
+        futures::executor::block_on(async {
+            world.take_over("first").await;
+            world.checkpoints.fail_next(fault);
+        });
+        world.run(&Fuse::never()).unwrap();
+    }
 }
 
 #[test]

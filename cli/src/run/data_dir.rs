@@ -167,8 +167,9 @@ fn check_owner(dir: &Path, owner: &Owner) -> anyhow::Result<()> {
         Ok(bytes) => {
             let found: Owner = serde_json::from_slice(&bytes).with_context(|| {
                 format!(
-                    "{} does not say which pipeline the folder belongs to; a newer release may have \
-                     written it",
+                    "{0} does not say which pipeline the folder belongs to. Run the newer release that \
+                     wrote it; or, if it is damaged and the folder is this pipeline's, remove {0}: it is \
+                     then written anew",
                     path.display()
                 )
             })?;

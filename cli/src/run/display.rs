@@ -93,6 +93,7 @@ impl Display {
             EnvFilter::try_from_env("LOGPIPE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_target(false)
             .with_writer(self.clone());
         // A second display in one process keeps the first one's logs.
         drop(logs.with_ansi(std::io::stderr().is_terminal()).try_init());

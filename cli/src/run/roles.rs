@@ -17,7 +17,7 @@ use logpipe_workers::etl::partition::Limits;
 use logpipe_workers::etl::{self, EtlOptions};
 use logpipe_workers::generate::{self, GeneratorOptions, Rolled};
 use logpipe_workers::log::embedded::EmbeddedLog;
-use logpipe_workers::log::{Log, LogError, Source};
+use logpipe_workers::log::{Log, Source};
 use logpipe_workers::produce::{self, ProducerOptions};
 use logpipe_workers::store::Store;
 use tokio::runtime::Runtime;
@@ -227,10 +227,15 @@ impl Roles {
     }
 
     /// Moves on what depends on each other: to be called a few times a second. `true` when all is over.
-    pub(super) fn step(&mut self) -> anyhow::Result<bool> {
+    pub(super) fn step(&mut self) -> bool {
         if let Some(result) = take_finished(&mut self.generator) {
-            // Its last lines stand in the file: the producer reads to the end and is done.
-            self.producer_control.finish_at_end();
+            if result.is_ok() {
+                // Its last lines stand in the file: the producer reads to the end and is done.
+                self.producer_control.finish_at_end();
+            } else {
+                // Half a line may stand at the end, which the next start cuts off: it must not be read.
+                self.producer_control.stop();
+            }
             self.note(result, "the generator stopped");
         }
         if let Some(result) = take_finished(&mut self.producer) {
@@ -244,14 +249,14 @@ impl Roles {
             self.stop();
             self.note(result, "the ETL stopped");
         }
-        self.trim()?;
+        self.trim();
         let counters = &self.counters;
         let unread = counters
             .produced_bytes
             .get()
             .saturating_sub(counters.received_bytes.get());
         self.log.pause_sinks(unread > UNREAD_BYTES);
-        Ok(self.generator.is_none() && self.producer.is_none() && self.etl.is_none())
+        self.generator.is_none() && self.producer.is_none() && self.etl.is_none()
     }
 
     fn note(&mut self, result: anyhow::Result<()>, what: &'static str) {
@@ -262,17 +267,17 @@ impl Roles {
 
     /// Removes from the log what the ETL has committed and the producer does not need to find its place. The
     /// last committed record stays: it is the anchor.
-    fn trim(&self) -> Result<(), LogError> {
+    /// A log that cannot be written only keeps what it has; who has to write to it says why it cannot.
+    fn trim(&self) {
         for partition in 0..self.partitions {
             let mut before = self.etl_control.committed(partition).saturating_sub(1);
             if self.has_source {
                 before = before.min(self.producer_control.saved(partition));
             }
             if before > 0 {
-                self.log.trim(partition, before)?;
+                drop(self.log.trim(partition, before));
             }
         }
-        Ok(())
     }
 
     /// Records in the log that are not committed.
@@ -285,13 +290,10 @@ impl Roles {
             .sum()
     }
 
-    /// The first failure of any role, once all is over.
-    pub(super) fn into_result(mut self) -> anyhow::Result<()> {
-        if self.failures.is_empty() {
-            Ok(())
-        } else {
-            Err(self.failures.remove(0))
-        }
+    /// Every failure of a role, in the order in which they came: the first may have led to the others, or
+    /// hide the one that says more.
+    pub(super) fn into_failures(self) -> Vec<anyhow::Error> {
+        self.failures
     }
 
     /// The checkpoints, and a runtime to read them with.

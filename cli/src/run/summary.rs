@@ -100,10 +100,12 @@ impl Summary<'_> {
         let seconds = self.elapsed.as_secs_f64();
         let end = if self.interrupted { "stopped" } else { "done" };
         println!();
-        println!(
-            "{}: {end} after {seconds:.1} s, everything that was read is committed",
-            self.name
-        );
+        let outcome = if self.plan.is_some() {
+            "everything that was read is committed"
+        } else {
+            "there were no lines yet, or only blank ones, which wait in the log for the first others"
+        };
+        println!("{}: {end} after {seconds:.1} s, {outcome}", self.name);
         println!();
         if self.generated {
             println!(
@@ -143,9 +145,11 @@ impl Summary<'_> {
         println!();
         if self.totals.rows > 0 {
             let place = Place::open(&self.dir.to_string_lossy())?;
-            let rows = head::first_rows(&place, ROWS, head::Wanted::default())?;
-            print!("{}", rows.text(terminal_width()));
-            println!();
+            match head::first_rows(&place, ROWS, head::Wanted::default()) {
+                Ok(rows) => println!("{}", rows.text(terminal_width())),
+                // The run itself went well; an older file did not stay as it was.
+                Err(error) => println!("The first rows cannot be shown: {error:#}\n"),
+            }
         }
         self.print_next();
         Ok(())

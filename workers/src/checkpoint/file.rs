@@ -164,7 +164,7 @@ impl Folder {
     fn remedy(&self, key: &str, file: &str) -> String {
         let previous = self.path(key, ".previous");
         if !previous.exists() {
-            return "there is no copy of an earlier value: start with a new table and a new folder"
+            return "there is no copy of an earlier value: restore it from a backup, or start with a new table and a new folder"
                 .to_owned();
         }
         let previous = previous.display();

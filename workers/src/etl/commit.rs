@@ -11,13 +11,10 @@ use crate::checkpoint::{
     partition_key,
 };
 use crate::log::{Identity, Offset};
-use crate::store::{PutError, Store, backoff};
+use crate::store::{ATTEMPTS, PutError, Store, backoff};
 
 /// Objects of one batch that are uploaded at the same time.
 const PUTS_IN_FLIGHT: usize = 4;
-
-/// How often a checkpoint is written before the worker gives up.
-const ATTEMPTS: u32 = 5;
 
 /// Why a partition cannot be committed any further.
 #[derive(Debug, thiserror::Error)]

@@ -34,6 +34,7 @@ use logpipe_api::pipeline::ParserType;
 use logpipe_api::plan::Plan;
 
 pub use layout::LayoutError;
+pub(super) use resolve::is_blank;
 pub use resolve::{Resolved, needs_sample, resolve};
 
 use super::row::{Reject, RejectReason, Row};

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::encode::hex32;
 use super::parse::{self, ParseError};
 use crate::checkpoint::{CheckpointStore, StoreError, Swap};
+use crate::store::{ATTEMPTS, backoff};
 
 /// The key under which the plans are kept.
 pub const KEY: &str = "plan";
@@ -51,6 +52,11 @@ pub enum PlanError {
         "the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them"
     )]
     Unreadable(#[source] serde_json::Error),
+    /// The checkpoint store did not hand the plans out.
+    #[error(
+        "the stored plans cannot be used. If none of them can be restored, move their file away: the format is then chosen anew, from the next lines"
+    )]
+    Unavailable(#[source] StoreError),
     /// The checkpoint store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,7 +85,7 @@ pub async fn load(
     transform: &Transform,
     granularity: Granularity,
 ) -> Result<Option<Plans>, PlanError> {
-    let Some(bytes) = store.read(KEY).await? else {
+    let Some(bytes) = store.read(KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
@@ -101,7 +107,9 @@ pub async fn freeze(
     let resolved =
         parse::resolve(transform, granularity, sample, read_at).map_err(PlanError::Transform)?;
     let source = source(transform, granularity);
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         let old = store.read(KEY).await?;
         let mut plans = match &old {
             Some(bytes) => serde_json::from_slice(bytes).map_err(PlanError::Unreadable)?,
@@ -123,9 +131,15 @@ pub async fn freeze(
         let surplus = plans.plans.len().saturating_sub(KEPT);
         plans.plans.drain(..surplus);
         let new = serde_json::to_vec(&plans).expect("plans hold nothing that JSON cannot");
-        match store.swap(KEY, old.as_deref(), &new).await? {
-            Swap::Done => return Ok(plans),
-            Swap::Conflict => {}
+        match store.swap(KEY, old.as_deref(), &new).await {
+            Ok(Swap::Done) => return Ok(plans),
+            Ok(Swap::Conflict) => {}
+            Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
+            // It may be written all the same: the next round reads it.
+            Err(error) => {
+                tracing::warn!(attempt, error = %error, "storing the plan failed, trying again");
+                tokio::time::sleep(backoff(attempt)).await;
+            }
         }
     }
 }

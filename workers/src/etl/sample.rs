@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::commit::CommitError;
+use super::parse::is_blank;
 use super::{Control, EtlError};
 use crate::checkpoint::{Checkpoint, CheckpointStore, partition_key};
-use crate::log::Log;
+use crate::log::key::{BlockKey, Chunk};
+use crate::log::{Log, Record};
 
 /// Lines that are enough to decide.
 const LINES: usize = 1000;
@@ -38,13 +40,30 @@ impl Sample {
         lines.take(LINES).collect()
     }
 
+    /// Takes what tells something: a record with a line that is not blank. Of a line so long that it comes
+    /// in pieces the first one does, the others have no head. `goes_on`: the record before was a piece of a
+    /// line that continues in this one.
+    fn add(&mut self, record: &Record<'_>, goes_on: bool) {
+        let lines = record.value.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| !is_blank(line)).count();
+        if goes_on || lines == 0 || self.lines >= LINES {
+            return;
+        }
+        if self.values.is_empty() {
+            self.read_at = record.timestamp;
+        }
+        self.lines += lines;
+        self.values.push(record.value.to_vec());
+    }
+
     /// When the first of them was read, in microseconds since 1970.
     pub(super) fn read_at(&self) -> i64 {
         self.read_at
     }
 }
 
-/// Waits for lines that are not committed yet; an empty sample when the log is drained without one.
+/// Waits for lines that are not committed yet; an empty sample when the log is drained without one that
+/// tells something.
 pub(super) fn take(
     log: &dyn Log,
     checkpoints: &Arc<dyn CheckpointStore>,
@@ -65,18 +84,15 @@ pub(super) fn take(
         source.assign(partition, next.clamp(start, end))?;
     }
     let mut sample = Sample::default();
+    let mut long = vec![false; log.identity().partitions as usize];
     let mut since = None;
     while sample.lines < LINES && since.is_none_or(|at: Instant| at.elapsed() < PATIENCE) {
         let draining = control.is_draining();
         let count = source.poll(super::POLL, &mut |record| {
-            if record.value.is_empty() || sample.lines >= LINES {
-                return;
-            }
-            if sample.values.is_empty() {
-                sample.read_at = record.timestamp;
-            }
-            sample.lines += memchr::memchr_iter(b'\n', record.value).count().max(1);
-            sample.values.push(record.value.to_vec());
+            let chunk = BlockKey::decode(record.key).map_or(Chunk::Whole, |key| key.chunk);
+            let long = &mut long[record.partition as usize];
+            let goes_on = std::mem::replace(long, chunk == Chunk::Continues);
+            sample.add(&record, goes_on);
         })?;
         if count == 0 && draining {
             break;

@@ -138,7 +138,7 @@ impl<'a> Coordinator<'a> {
         self.counters.following.set(self.registry.following());
         self.undecided = look.undecided;
         if let Some(path) = look.missing.first() {
-            if self.finishing {
+            if self.finishing && !self.control.is_stopped() {
                 return Err(ProduceError::Missing { path: path.clone() });
             }
             if !self.warned {

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use super::followed::{BUFFER_BYTES, Bytes, Followed, Standing};
+use super::followed::{BUFFER_BYTES, Followed, Standing};
 use super::recover::recover;
 use super::state::StateFile;
 use super::{Control, ProduceError, ProducerOptions, Tuning};
 use crate::counters::Counters;
 use crate::log::{Log, Offset, Sink, Source};
 use crate::tail::identity::FileId;
-use crate::tail::position::Position;
 use crate::tail::{FileState, Note, Order};
 
+mod orders;
 mod reading;
 mod saving;
+
+use orders::report_lost;
 
 /// How often in a row the log may fail before the producer does.
 const MOST_FAILURES: u32 = 6;
@@ -271,11 +273,9 @@ impl<'a> Lane<'a> {
             file.rewind(position.unwrap_or_default(), now);
             if file.standing == Standing::Overwritten {
                 drop(self.notes.send(Note::Broken(file.sealed())));
-            } else if file.state.gone {
-                lost += report_lost(
-                    &file.state,
-                    before.saturating_sub(file.state.position.offset),
-                );
+            } else if file.state.gone && file.state.position.offset < before {
+                // Sent, but not durable, and not there to be read again.
+                lost += report_lost(&file.state, before - file.state.position.offset);
             }
         }
         self.lose(lost);
@@ -294,131 +294,6 @@ impl<'a> Lane<'a> {
     fn lose(&mut self, bytes: u64) {
         self.totals.lost_bytes += bytes;
         self.shared.counters.lost_bytes.add(bytes);
-    }
-
-    fn carry_out(&mut self, order: Order) -> Result<(), ProduceError> {
-        self.orders_done += 1;
-        let now = Instant::now();
-        match order {
-            Order::Save => return self.save(true),
-            Order::Finish => {
-                self.finishing = true;
-                self.files
-                    .values_mut()
-                    .for_each(|file| file.look_again(now));
-            }
-            Order::End => self.ending = true,
-            Order::Follow(follow) => {
-                self.dirty = true;
-                let id = follow.id;
-                let file = self.files.entry(id).or_insert_with(|| {
-                    let state = FileState {
-                        id,
-                        path: follow.path.clone(),
-                        place: None,
-                        head: None,
-                        position: Position::default(),
-                        copies: Vec::new(),
-                        gone: false,
-                    };
-                    Followed::known(state, now)
-                });
-                file.follow(*follow, now);
-                self.sort();
-            }
-            Order::Moved { id, path, live } => self.with(id, |file| {
-                file.state.path = path;
-                file.live = live;
-                file.last_growth = now;
-                file.look_again(now);
-                if file.standing == Standing::Nameless {
-                    file.standing = Standing::Named;
-                }
-            }),
-            Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
-            Order::Touched(id) => self.with(id, |file| file.look_again(now)),
-            Order::Vanished(id) => self.vanished(id, now),
-            Order::GiveUp(id) => self.give_up(id),
-            Order::Check(id) => self.check(id)?,
-        }
-        Ok(())
-    }
-
-    fn with(&mut self, id: FileId, change: impl FnOnce(&mut Followed)) {
-        if let Some(file) = self.files.get_mut(&id) {
-            change(file);
-            self.dirty = true;
-        }
-    }
-
-    fn sort(&mut self) {
-        self.order = self.files.keys().copied().collect();
-        self.order.sort_by_key(|id| (self.files[id].rank, *id));
-    }
-
-    fn vanished(&mut self, id: FileId, now: Instant) {
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        if file.standing != Standing::Named {
-            return;
-        }
-        file.standing = Standing::Nameless;
-        file.live = false;
-        file.last_growth = now;
-        file.next_read = now;
-        if !file.is_open() {
-            self.give_up(id);
-            self.with(id, |file| file.state.gone = true);
-            let closed = self.files.get_mut(&id).map(Followed::sealed);
-            if let Some(file) = closed {
-                self.tell(Note::Closed(file));
-            }
-        }
-    }
-
-    fn give_up(&mut self, id: FileId) {
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        if file.state.gone {
-            return;
-        }
-        file.standing = Standing::Nowhere;
-        file.state.gone = true;
-        file.close();
-        self.dirty = true;
-        let lost = report_lost(&file.state, file.unread());
-        self.lose(lost);
-    }
-
-    fn check(&mut self, id: FileId) -> Result<(), ProduceError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let found = match self.files.get_mut(&id) {
-            Some(file) if file.is_read() => Some(file.read(&mut buffer)),
-            _ => None,
-        };
-        self.buffer = buffer;
-        match found {
-            Some(Ok(Bytes::New { .. })) => self.tell(Note::Intact(id)),
-            Some(Ok(Bytes::Replaced)) => self.replaced(id),
-            Some(Err(error)) => return Err(self.unreadable(id, error)),
-            Some(Ok(Bytes::Missing)) | None => {}
-        }
-        Ok(())
-    }
-
-    fn replaced(&mut self, id: FileId) {
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        file.standing = Standing::Overwritten;
-        file.at_end = false;
-        file.close();
-        let state = file.sealed();
-        let (path, offset) = (state.path.display(), state.position.offset);
-        tracing::info!(%path, offset, "a file was truncated or replaced in place; looking for what it held");
-        self.tell(Note::Broken(state));
     }
 
     fn unreadable(&self, id: FileId, source: std::io::Error) -> ProduceError {
@@ -464,16 +339,4 @@ impl<'a> Lane<'a> {
             });
         }
     }
-}
-
-/// Says which bytes of a file are lost, and returns how many are known to be.
-fn report_lost(file: &FileState, bytes: u64) -> u64 {
-    let (path, from) = (file.path.display(), file.position.offset);
-    if bytes > 0 {
-        let to = from + bytes;
-        tracing::warn!(%path, from, to, "bytes of a file were destroyed before they could be read; they are lost");
-    } else {
-        tracing::info!(%path, from, "a file is gone; whatever was written to it behind this offset is lost");
-    }
-    bytes
 }

@@ -2,6 +2,7 @@
 //! own rule, which lines count. Writes fences and reads a partition; touches no disk.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::state::{State, StateFile};
@@ -40,8 +41,18 @@ pub(super) fn recover(
 ) -> Result<Option<Recovered>, ProduceError> {
     let saved = state_file.load()?;
     let mut reader = Reader::new(log, partition, producer, control)?;
-    let start = reader.source.bounds(partition)?.start;
+    let Range { start, end } = reader.source.bounds(partition)?;
+    let identity = log.identity();
     match &saved {
+        // Its numbers mean nothing to the readers of this log: they would wait for the ones before.
+        Some(state) if state.topic_id != identity.topic_id || state.scan_from > end => {
+            return Err(ProduceError::OtherLog {
+                producer: producer.to_owned(),
+                state: state_file.path().display().to_string(),
+                topic: identity.topic,
+                partition,
+            });
+        }
         Some(state) if state.scan_from < start => {
             return Err(ProduceError::RecordsGone {
                 producer: producer.to_owned(),
@@ -59,7 +70,7 @@ pub(super) fn recover(
                 return Err(ProduceError::StateGone {
                     producer: producer.to_owned(),
                     state: state_file.path().display().to_string(),
-                    topic: log.identity().topic,
+                    topic: identity.topic,
                     partition,
                     start,
                     begin: state_file.begin_path().display().to_string(),

@@ -21,6 +21,8 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
+    /// The id of the topic whose offsets these are.
+    pub topic_id: String,
     /// The generation that wrote it.
     pub generation: u32,
     /// The sequence of the next line.

@@ -19,6 +19,8 @@ mod files;
 mod random;
 mod recovery;
 mod rotation;
+mod stopping;
+mod warnings;
 
 /// One producer's world: a folder of files, a state folder and a log. It outlives restarts.
 struct World {

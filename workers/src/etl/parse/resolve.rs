@@ -1,5 +1,7 @@
 //! From a transform to a plan, with a sample where the transform leaves something open. Pure.
 
+use std::borrow::Cow;
+
 use logpipe_api::pipeline::{
     Field, FieldType, Granularity, ParserType, SchemaMode, Transform, UnknownFields,
 };
@@ -56,11 +58,25 @@ pub fn resolve(
 ) -> Result<Resolved, ParseError> {
     let name = &transform.parser.timezone;
     let zone = Zone::find(name).ok_or_else(|| ParseError::UnknownZone { name: name.clone() })?;
-    let lines = readable(sample);
+    let lossy: Vec<String>;
+    let mut lines = readable(
+        sample
+            .iter()
+            .filter_map(|line| std::str::from_utf8(line).ok()),
+    );
+    if lines.is_empty() {
+        // In another encoding the heads of the lines are still the same, and they tell the format.
+        let decoded = sample.iter().map(|line| String::from_utf8_lossy(line));
+        lossy = decoded.map(Cow::into_owned).collect();
+        lines = readable(lossy.iter().map(String::as_str));
+    }
     if lines.is_empty() && needs_sample(transform) {
         return Err(ParseError::NoSample);
     }
-    let (parser, why) = choose_parser(transform, &lines, &zone, read_at);
+    let (parser, mut why) = choose_parser(transform, &lines, &zone, read_at);
+    if lines.iter().filter(|line| line.contains('\0')).count() * 2 > lines.len() {
+        why.push_str("; most of them hold NUL bytes, as UTF-16 does: write the file as UTF-8");
+    }
     let columns = choose_columns(transform, &parser, &lines, &zone, read_at)?;
     let plan = Plan {
         semantics: SEMANTICS,
@@ -74,14 +90,20 @@ pub fn resolve(
     Ok(Resolved { plan, why })
 }
 
-/// The lines that are text and not blank.
-fn readable<'a>(sample: &[&'a [u8]]) -> Vec<&'a str> {
-    sample
-        .iter()
-        .filter_map(|line| std::str::from_utf8(line).ok())
+/// Whether a line says nothing about its format.
+pub(in crate::etl) fn is_blank(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| {
+        let line = line.strip_prefix(BOM).unwrap_or(line);
+        line.trim().is_empty()
+    })
+}
+
+/// The lines that are not blank, without what stands around them.
+fn readable<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    lines
+        .filter(|line| !is_blank(line.as_bytes()))
         .map(|line| line.strip_suffix('\r').unwrap_or(line))
         .map(|line| line.strip_prefix(BOM).unwrap_or(line))
-        .filter(|line| !line.trim().is_empty())
         .take(MOST_LINES)
         .collect()
 }

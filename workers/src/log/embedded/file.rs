@@ -54,6 +54,12 @@ pub(super) enum Refusal {
     Newer { found: String },
     #[error("its file is damaged, {0} is missing: restore it from a copy, or use another folder")]
     Missing(&'static str),
+    #[error("its file {file} is damaged: restore it from a copy, or use another folder")]
+    Damaged {
+        file: String,
+        #[source]
+        source: redb::DatabaseError,
+    },
 }
 
 /// An open log file.
@@ -203,7 +209,23 @@ fn open<B: StorageBackend>(
     match opened {
         Ok(database) => Ok(database),
         Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(Refusal::InUse.into()),
+        Err(source) if is_damage(&source) => {
+            let file = path.display().to_string();
+            Err(Refusal::Damaged { file, source }.into())
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the file is not what redb has written, which it also says as an error of reading.
+fn is_damage(error: &redb::DatabaseError) -> bool {
+    use redb::{DatabaseError, StorageError};
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            error.kind() == std::io::ErrorKind::InvalidData
+        }
+        _ => false,
     }
 }
 

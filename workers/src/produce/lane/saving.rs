@@ -37,6 +37,7 @@ impl Lane<'_> {
         let end = self.source.bounds(self.index)?.end;
         self.forget_gone();
         let state = State {
+            topic_id: self.shared.log.identity().topic_id,
             generation: self.generation,
             next: self.next,
             scan_from: end,

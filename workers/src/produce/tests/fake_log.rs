@@ -10,6 +10,8 @@ use crate::log::{Identity, LogError, NewRecord, Offset, Record, Sink, Source};
 pub(super) struct FakeLog {
     partitions: Arc<Vec<Mutex<Partition>>>,
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    silent: Arc<AtomicBool>,
+    topic_id: u64,
 }
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -34,7 +36,19 @@ impl FakeLog {
         Self {
             partitions: Arc::new(partitions),
             meanwhile: Arc::default(),
+            silent: Arc::default(),
+            topic_id: getrandom::u64().unwrap(),
         }
+    }
+
+    /// From now on no record can be read.
+    pub(super) fn silence(&self) {
+        self.silent.store(true, Ordering::Release);
+    }
+
+    /// From now on records can be read again.
+    pub(super) fn speak(&self) {
+        self.silent.store(false, Ordering::Release);
     }
 
     /// What others do while the next record is on its way.
@@ -67,6 +81,10 @@ impl FakeLog {
         (0..self.partitions()).for_each(|partition| self.with(partition, |p| p.fault = None));
     }
 
+    pub(super) fn truncate(&self, partition: u32, end: Offset) {
+        self.with(partition, |p| p.records.truncate(end as usize));
+    }
+
     pub(super) fn trim(&self, partition: u32, start: Offset) {
         self.with(partition, |p| p.start = start as usize);
     }
@@ -77,7 +95,7 @@ impl Log for FakeLog {
         Identity {
             cluster: "fake".to_owned(),
             topic: "lines".to_owned(),
-            topic_id: "1".to_owned(),
+            topic_id: self.topic_id.to_string(),
             partitions: self.partitions(),
         }
     }
@@ -114,12 +132,16 @@ impl Source for FakeSource {
 
     fn poll(
         &mut self,
-        _timeout: Duration,
+        timeout: Duration,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<usize, LogError> {
         let Some((partition, next)) = &mut self.assigned else {
             return Ok(0);
         };
+        if self.log.silent.load(Ordering::Acquire) {
+            thread::sleep(timeout);
+            return Ok(0);
+        }
         let records = self.log.records(*partition);
         for (offset, record) in records.iter().enumerate().skip(*next) {
             each(Record {

@@ -240,6 +240,29 @@ fn records_that_the_state_needs_and_the_log_has_lost_are_an_error() {
 }
 
 #[test]
+fn a_state_of_another_log_or_of_one_that_lost_its_end_is_an_error() {
+    let belongs_elsewhere = |world: &World| {
+        let before = world.log.records(0).len();
+        let error = world.try_finish().unwrap_err();
+        let expected = matches!(error, ProduceError::OtherLog { .. });
+        assert!(expected, "{error}");
+        assert!(error.to_string().contains("test-0.state"), "{error}");
+        assert_eq!(world.log.records(0).len(), before);
+    };
+    let mut world = ten_lines();
+    world.log.truncate(0, 1);
+    belongs_elsewhere(&world);
+    // As long as the former one, so that only its id tells.
+    let former = std::mem::replace(&mut world.log, FakeLog::new(1));
+    (0..5).for_each(|_| {
+        let key = "not ours".into();
+        let record = former.records(0)[0].clone();
+        world.log.append(0, NewRecord { key, ..record });
+    });
+    belongs_elsewhere(&world);
+}
+
+#[test]
 fn a_torn_state_file_gives_way_to_its_previous_copy() {
     let world = ten_lines();
     world.append("app.log", numbered(10..20));
@@ -316,21 +339,4 @@ fn what_the_previous_state_needs_is_kept_in_the_log() {
         .flat_map(|record| record.value.to_vec())
         .collect();
     assert_eq!(String::from_utf8(new).unwrap(), numbered(30..40));
-}
-
-#[test]
-fn the_real_threads_finish_and_stop() {
-    let world = World::new(3, &["*.log"]);
-    for name in ["a.log", "b.log", "c.log"] {
-        world.append(name, numbered(0..100));
-    }
-    let control = Control::new();
-    control.finish_at_end();
-    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
-    assert_eq!((summary.lines, summary.lost_bytes), (300, 0));
-    assert_eq!(world.lines().len(), 300);
-    let control = Control::new();
-    control.stop();
-    let summary = run(&world.options, &world.log, &control, &world.counters).unwrap();
-    assert_eq!(summary.lines, 0);
 }

@@ -452,8 +452,42 @@ fn lines_that_are_not_text_do_not_spoil_the_sample() {
     let none = resolve(
         &transform(ParserType::Auto),
         Granularity::Hour,
-        &sample[..2],
+        &[b"", b" \r"],
         read_at(),
     );
     assert!(matches!(none, Err(crate::etl::parse::ParseError::NoSample)));
+}
+
+#[test]
+fn lines_in_another_encoding_tell_their_format_all_the_same() {
+    let latin1: [&[u8]; 2] = [
+        b"2026-01-31 07:00:00 INFO gr\xfc\xdfe",
+        b"2026-01-31 07:00:01 WARN \xe9t\xe9",
+    ];
+    let made = resolve(
+        &transform(ParserType::Auto),
+        Granularity::Hour,
+        &latin1,
+        read_at(),
+    )
+    .unwrap();
+    assert!(made.why.contains("`%d %p %m` reads 2 of 2"), "{}", made.why);
+}
+
+#[test]
+fn utf_16_is_named() {
+    let utf16: [&[u8]; 2] = [b"a\0b\0", b"\0c\0d\0"];
+    let made = resolve(
+        &transform(ParserType::Auto),
+        Granularity::Hour,
+        &utf16,
+        read_at(),
+    )
+    .unwrap();
+    assert!(
+        made.why
+            .ends_with("as UTF-16 does: write the file as UTF-8"),
+        "{}",
+        made.why
+    );
 }

@@ -1,0 +1,86 @@
+//! What is lost is said aloud.
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::*;
+
+/// Keeps the warnings of one thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+fn warnings(act: impl FnOnce()) -> Vec<String> {
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), act);
+    let warnings = warnings.0.lock().unwrap();
+    warnings.clone()
+}
+
+#[test]
+fn a_file_that_went_while_nobody_looked_is_a_warning_with_its_path_and_offset() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..5));
+    world.finish();
+    world.append("app.log", numbered(5..7));
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log", numbered(7..9));
+    let warned = warnings(|| world.finish());
+    let about = |warning: &&String| {
+        let from = format!("from={} ", numbered(0..5).len());
+        warning.contains("app.log") && warning.contains(&from)
+    };
+    assert_eq!(warned.iter().filter(about).count(), 1, "{warned:?}");
+    // It is said once.
+    assert_eq!(warnings(|| world.finish()), Vec::<String>::new());
+}
+
+#[test]
+fn bytes_that_were_seen_and_destroyed_are_a_warning_with_both_ends() {
+    let world = World::new(1, &["app.log"]);
+    world.append("app.log", "first\npartial");
+    let warned = warnings(|| {
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        world.write("app.log", "other\n");
+        producer.finish();
+    });
+    let about = |warning: &&String| warning.contains("from=6 ") && warning.contains("to=13 ");
+    assert_eq!(warned.iter().filter(about).count(), 1, "{warned:?}");
+}
