@@ -17,6 +17,7 @@ use crate::tail::{FileState, Note, Order};
 mod orders;
 mod reading;
 mod saving;
+mod unpack;
 
 use orders::report_lost;
 
