@@ -62,6 +62,13 @@ pub enum Order {
     Touched(FileId),
     /// Answer whether it still holds what was read.
     Check(FileId),
+    /// Nothing on the disk continues it, but one of these compressed files may hold its unread rest.
+    Unpack {
+        /// The file.
+        id: FileId,
+        /// The compressed files.
+        from: Vec<PathBuf>,
+    },
     /// Its unread rest is lost: nothing on the disk continues it.
     GiveUp(FileId),
     /// This is a copy of it.

@@ -114,6 +114,17 @@ impl Followed {
         self.file.is_some()
     }
 
+    /// Goes on with an open file of `size` bytes that holds what was read, and has no name.
+    pub(super) fn adopt(&mut self, file: File, size: u64, now: Instant) {
+        self.file = Some(file);
+        self.verified = false;
+        self.standing = Standing::Nameless;
+        self.live = false;
+        self.seen_size = size;
+        self.last_growth = now;
+        self.look_again(now);
+    }
+
     pub(super) fn close(&mut self) {
         self.file = None;
         self.verified = false;

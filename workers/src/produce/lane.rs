@@ -17,6 +17,7 @@ use crate::tail::{FileState, Note, Order};
 mod orders;
 mod reading;
 mod saving;
+mod unpack;
 
 use orders::report_lost;
 
@@ -229,7 +230,12 @@ impl<'a> Lane<'a> {
         let now = Instant::now();
         let busy = self.read_round(now)?;
         self.settle()?;
-        if self.dirty && self.is_time_to_save(busy, now) {
+        let closing = self.has_done_with_nameless(now);
+        self.dirty |= closing;
+        // Who finishes does not wait longer than a disk that fails needs.
+        let soon = now.saturating_duration_since(self.saved_at) >= self.shared.tuning.look_every;
+        let at_once = closing && self.finishing && soon;
+        if self.dirty && (at_once || self.is_time_to_save(busy, now)) {
             self.save(false)?;
         }
         self.tell_at_end();

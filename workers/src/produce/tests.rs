@@ -14,6 +14,7 @@ use super::*;
 use crate::etl::receive::{Producers, Verdict};
 use crate::log::key::{BlockKey, Chunk};
 
+mod compressed;
 mod fake_log;
 mod files;
 mod random;

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub names: HashMap<(u64, u64), PathBuf>,
     /// The folders that could be listed.
     pub folders: HashSet<PathBuf>,
+    /// Compressed rotated files, each with the log it belongs to. They are never followed.
+    pub compressed: Vec<(PathBuf, PathBuf)>,
     /// The paths and globs for which nothing was found.
     pub missing: Vec<String>,
 }
@@ -230,6 +232,13 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
             let path = folder.join(entry.file_name());
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_compressed(&name) {
+                let log = name.strip_suffix(".gz").and_then(|name| {
+                    let rotated = rotated(name).map(|(log, _)| log);
+                    rotated.chain([name]).find_map(|log| logs.get(log))
+                });
+                snapshot
+                    .compressed
+                    .extend(log.map(|base| (path, base.clone())));
                 continue;
             }
             if let Some((base, age)) = rotated(&name).find_map(|(log, age)| {

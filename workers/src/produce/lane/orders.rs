@@ -1,8 +1,10 @@
 //! What a lane does when it is told something about one of its files.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Lane;
+use super::unpack::unpack;
 use crate::produce::ProduceError;
 use crate::produce::followed::{Bytes, Followed, Standing};
 use crate::tail::identity::FileId;
@@ -52,6 +54,7 @@ impl Lane<'_> {
             Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
             Order::Touched(id) => self.with(id, |file| file.look_again(now)),
             Order::Vanished(id) => self.vanished(id, now),
+            Order::Unpack { id, from } => self.unpack(id, &from, now)?,
             Order::GiveUp(id) => self.give_up(id),
             Order::Check(id) => self.check(id)?,
         }
@@ -82,13 +85,40 @@ impl Lane<'_> {
         file.last_growth = now;
         file.next_read = now;
         if !file.is_open() {
-            self.give_up(id);
-            self.with(id, |file| file.state.gone = true);
-            let closed = self.files.get_mut(&id).map(Followed::sealed);
-            if let Some(file) = closed {
-                self.tell(Note::Closed(file));
+            // The registry looks whether anything else continues it.
+            file.standing = Standing::Nowhere;
+            let state = file.sealed();
+            self.tell(Note::Closed(state));
+        }
+    }
+
+    /// Finishes a file from a compressed one that holds it, or gives it up.
+    fn unpack(&mut self, id: FileId, from: &[PathBuf], now: Instant) -> Result<(), ProduceError> {
+        let space = self.state_file.path().with_extension("unpacked");
+        let Some(file) = self.files.get_mut(&id) else {
+            return Ok(());
+        };
+        for path in from {
+            let unpacked = unpack(path, &space, file.state.head, &file.state.position);
+            let unpacked = unpacked.map_err(|source| ProduceError::File {
+                path: path.display().to_string(),
+                source,
+            })?;
+            if let Some((handle, size)) = unpacked {
+                let (from, path) = (file.state.position.offset, path.display());
+                let unread = size - from;
+                tracing::info!(%path, from, unread, "finishing a file that is gone from its compressed copy");
+                file.adopt(handle, size, now);
+                self.sort();
+                return Ok(());
             }
         }
+        self.give_up(id);
+        if let Some(file) = self.files.get_mut(&id) {
+            let state = file.sealed();
+            self.tell(Note::Closed(state));
+        }
+        Ok(())
     }
 
     fn give_up(&mut self, id: FileId) {

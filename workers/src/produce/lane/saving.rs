@@ -28,7 +28,7 @@ impl Lane<'_> {
 
     /// Waits until everything that was sent is durable, and saves. Only the `final` save fails where the
     /// disk does: until then, the older state and the log together still tell everything.
-    pub(super) fn save(&mut self, last: bool) -> Result<(), ProduceError> {
+    pub(in crate::produce) fn save(&mut self, last: bool) -> Result<(), ProduceError> {
         if !self.dirty {
             return Ok(());
         }
@@ -90,9 +90,22 @@ impl Lane<'_> {
         }
     }
 
+    /// Whether a file without a name was read to its end: it is closed with the next save, which must come,
+    /// because files that begin like it are held back until then.
+    pub(super) fn has_done_with_nameless(&self, now: Instant) -> bool {
+        let mut nameless = self
+            .files
+            .values()
+            .filter(|file| file.standing == Standing::Nameless);
+        nameless.any(|file| file.is_finished(now, self.grace_of(file)))
+    }
+
     /// A file that is to be removed was closed by its writer before it was renamed: then a complete last
     /// line is its end.
     fn grace_of(&self, file: &Followed) -> Duration {
+        if self.finishing && file.standing == Standing::Nameless {
+            return Duration::ZERO;
+        }
         let ended = file.state.position.tail().last() == Some(&b'\n');
         if self.shared.options.delete_finished && file.standing == Standing::Named && ended {
             Duration::ZERO

@@ -102,6 +102,7 @@ struct Script<'a> {
     header: bool,
     shift: bool,
     rotations: u32,
+    compressed: u32,
 }
 
 impl Script<'_> {
@@ -177,6 +178,15 @@ impl Script<'_> {
         self.new_file();
     }
 
+    /// Rotates the file away and compresses it at once. A producer that is down and has not read a second
+    /// line of it cannot know the copy for what it is.
+    fn compress(&mut self) {
+        self.compressed += 1;
+        let to = format!("app.log.9{:011}.gz", self.compressed);
+        compressed::gzip(self.world, "app.log", &to);
+        self.rewrite(true);
+    }
+
     fn rewrite(&mut self, delete: bool) {
         self.oracle.destroyed(self.world);
         let live = self.world.path("app.log");
@@ -219,6 +229,7 @@ fn run_script(seed: u64) {
         shift: random.below(2) == 0,
         oracle: Oracle::default(),
         rotations: 0,
+        compressed: 0,
         random,
     };
     script.new_file();
@@ -234,6 +245,7 @@ fn run_script(seed: u64) {
             8 => script.copytruncate(&mut running),
             9 => script.rewrite(false),
             10 => script.rewrite(true),
+            14 => script.compress(),
             11 | 12 => {
                 drop(running.take());
                 if script.random.below(3) > 0 {

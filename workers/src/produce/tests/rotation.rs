@@ -132,6 +132,23 @@ fn a_copy_of_content_that_nobody_has_seen_yet_is_never_read_beside_it() {
 }
 
 #[test]
+fn a_removed_file_does_not_hold_back_for_ever_another_that_begins_like_it() {
+    let mut world = World::new(1, &["app.log"]);
+    world.options.save_every = Duration::from_hours(1);
+    world.append("app.log", "# header\nfirst\n");
+    world.finish();
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    producer.lanes[0].as_mut().unwrap().save(false).unwrap();
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log.1", "# header\nsecond\n");
+    producer.finish();
+    let lines = ["# header\n", "first\n", "# header\n", "second\n"];
+    assert_eq!(world.lines(), lines);
+}
+
+#[test]
 fn siblings_with_the_same_first_line_are_not_taken_for_copies() {
     let world = World::new(2, &["app.log"]);
     for (name, n) in [("app.log.2", 0), ("app.log.1", 10), ("app.log", 20)] {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use logpipe_api::pipeline::StartAt;
 
@@ -203,18 +203,29 @@ impl Registry {
     /// Known files of which nothing was found.
     pub(super) fn give_up(&mut self, snapshot: &Snapshot, look: &mut Look) {
         for known in self.known.values_mut() {
-            let id = known.file.id;
-            if known.status == Status::Overwritten {
-                known.status = Status::Absent;
-                known.file.gone = true;
-                look.tell(known.lane, Order::GiveUp(id));
-            } else if known.status == Status::Absent && !known.file.gone {
-                let folder = known.file.path.parent().unwrap_or(Path::new(""));
+            let file = &mut known.file;
+            let id = file.id;
+            let folder = file.path.parent().unwrap_or(Path::new(""));
+            let given_up = match known.status {
+                Status::Overwritten => true,
                 // A folder that cannot be listed may be one that is not mounted yet.
-                if snapshot.folders.contains(folder) {
-                    known.file.gone = true;
-                    look.tell(known.lane, Order::GiveUp(id));
-                }
+                Status::Absent => !file.gone && snapshot.folders.contains(folder),
+                Status::Followed | Status::Nameless => false,
+            };
+            if !given_up {
+                continue;
+            }
+            let same_log = |(_, base): &&(PathBuf, PathBuf)| belongs_to(&file.path, base);
+            let compressed = snapshot.compressed.iter().filter(same_log);
+            let from: Vec<PathBuf> = compressed.map(|(path, _)| path.clone()).collect();
+            // Many files begin alike, and most compressed ones were read before.
+            if file.position.knows_more_than(file.head) && !from.is_empty() {
+                known.status = Status::Nameless;
+                look.tell(known.lane, Order::Unpack { id, from });
+            } else {
+                known.status = Status::Absent;
+                file.gone = true;
+                look.tell(known.lane, Order::GiveUp(id));
             }
         }
     }
