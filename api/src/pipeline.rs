@@ -545,8 +545,12 @@ pub struct PartitionBy {
 }
 
 /// How fine the folders are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.granularity == oldSelf.granularity")
+        .message("spec.sink.partitionBy.time.granularity must not change, because readers refuse a table with folders of both depths: make a new pipeline for another one")
+)]
 pub struct PartitionByTime {
     /// How much time one folder holds.
     #[serde(default)]

@@ -256,6 +256,16 @@ fn a_file_is_between_1_mi_and_512_mi() {
 }
 
 #[test]
+fn the_depth_of_the_folders_never_changes() {
+    let daily = with("/spec/sink/partitionBy/time/granularity", json!("Day"));
+    let hourly = with("/spec/sink/partitionBy/time/granularity", json!("Hour"));
+    accepts_change(&daily, &daily);
+    accepts_change(&good(), &hourly);
+    refuses_change(&hourly, &daily, "granularity must not change");
+    refuses_change(&good(), &daily, "granularity must not change");
+}
+
+#[test]
 fn every_rule_has_a_message_and_a_case_above() {
     let mut messages = Vec::new();
     collect_messages(&support::schema(), &mut messages);
@@ -265,6 +275,7 @@ fn every_rule_has_a_message_and_a_case_above() {
         "name must not be dt or hour",
         "spec.kafka.topic.name must not change",
         "spec.kafka.topic.partitions must not shrink",
+        "spec.sink.partitionBy.time.granularity must not change",
         "spec.sink.rotation.maxBytes must be between",
         "spec.sink.s3 must keep its bucket and prefix",
         "spec.source must have exactly one",

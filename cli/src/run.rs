@@ -129,8 +129,8 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     if !failures.is_empty() {
         failures.iter().for_each(output::print_error);
         eprintln!(
-            "Nothing is lost and nothing is there twice: mend this and run the same command again, and it goes on \
-             where it was."
+            "What is committed stands, each line once. Mend this and run the same command again: it goes on where \
+             it was."
         );
         return Ok(ExitCode::FAILURE);
     }

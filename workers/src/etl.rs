@@ -11,7 +11,7 @@ use std::time::Duration;
 use logpipe_api::pipeline::{Granularity, Parquet, Transform};
 use tokio::runtime::Handle;
 
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::{Batch, CheckpointStore};
 use crate::counters::Counters;
 use crate::log::{Log, Offset};
 use crate::store::Store;
@@ -60,6 +60,9 @@ pub struct EtlOptions {
     pub limits: Limits,
     /// Bytes that open and finished batches may hold together.
     pub memory: usize,
+    /// Nobody but this pipeline trims the log, and only what is committed: so a partition that begins above 0
+    /// has, or had, a checkpoint.
+    pub owns_log: bool,
 }
 
 /// What the ETL shares with whoever started it.
@@ -68,6 +71,7 @@ pub struct Control {
     drain: AtomicBool,
     failed: AtomicBool,
     committed: Vec<AtomicU64>,
+    needed: Vec<AtomicU64>,
 }
 
 impl Control {
@@ -77,6 +81,7 @@ impl Control {
             drain: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             committed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
+            needed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -90,8 +95,21 @@ impl Control {
         self.committed[partition as usize].load(Ordering::Acquire)
     }
 
+    /// The offset below which the ETL needs no record of a partition any more, not even to go on from the
+    /// previous copy of its checkpoint; 0 until it is known.
+    pub fn needed(&self, partition: u32) -> Offset {
+        self.needed[partition as usize].load(Ordering::Acquire)
+    }
+
     fn note_committed(&self, partition: u32, next: Offset) {
         self.committed[partition as usize].store(next, Ordering::Release);
+    }
+
+    /// The previous copy of the checkpoint stands at the start of the batch that was committed last; its
+    /// anchor is the record before.
+    fn note_batch(&self, partition: u32, batch: &Batch) {
+        self.needed[partition as usize].store(batch.start.saturating_sub(1), Ordering::Release);
+        self.note_committed(partition, batch.end);
     }
 
     fn is_draining(&self) -> bool {

@@ -434,6 +434,57 @@ fn a_checkpoint_that_was_removed_or_set_back_is_noticed_by_the_files_ahead_of_it
 }
 
 #[test]
+fn a_missing_checkpoint_is_noticed_where_only_the_pipeline_trims_the_log() {
+    let mut world = busy_world();
+    world.log.trim(0, 2);
+    world.options.owns_log = true;
+    let error = world.run(&Fuse::never()).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            EtlError::CheckpointMissing {
+                partition: 0,
+                start: 2
+            }
+        ),
+        "{error}"
+    );
+    assert!(world.objects().is_empty());
+    // It is no less missing at the second try, which finds what the first one wrote.
+    let error = world.run(&Fuse::never()).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            EtlError::CheckpointMissing {
+                partition: 0,
+                start: 2
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_previous_copy_of_a_checkpoint_is_enough_to_go_on() {
+    let world = busy_world();
+    world.run(&Fuse::never()).unwrap();
+    let (objects, last) = (world.objects(), world.checkpoint(0).unwrap());
+    // What stood before the last commit: the same batch, announced.
+    let start = objects
+        .keys()
+        .map(|path| ObjectName::parse(path.strip_prefix("logs/").unwrap()).unwrap())
+        .filter(|name| name.partition == 0 && name.end == last.next)
+        .map(|name| name.start)
+        .next()
+        .unwrap();
+    assert!(start > 0);
+    assert_eq!(last.next, 6);
+    world.log.trim(0, start - 1);
+    world.run(&Fuse::never()).unwrap();
+    assert_eq!(world.objects(), objects);
+}
+
+#[test]
 fn a_worker_whose_partition_was_taken_over_stops() {
     let world = busy_world();
     // It dies when its announcement is written.

@@ -35,6 +35,7 @@ struct Owner {
     bucket: String,
     prefix: String,
     source: String,
+    granularity: String,
 }
 
 impl Owner {
@@ -50,6 +51,7 @@ impl Owner {
                 Some(_) => "generator".to_owned(),
                 None => "files".to_owned(),
             },
+            granularity: format!("{:?}", pipeline.spec.sink.partition_by.time.granularity),
         }
     }
 
@@ -61,6 +63,12 @@ impl Owner {
             ("spec.sink.s3.bucket", &self.bucket, &other.bucket),
             ("spec.sink.s3.prefix", &self.prefix, &other.prefix),
             ("the kind of spec.source", &self.source, &other.source),
+            // Readers refuse a table with folders of both depths.
+            (
+                "spec.sink.partitionBy.time.granularity",
+                &self.granularity,
+                &other.granularity,
+            ),
         ]
         .into_iter()
         .find(|(_, mine, theirs)| mine != theirs)

@@ -200,6 +200,7 @@ impl Roles {
                 idle: Duration::from_secs(rotation.idle_seconds as u64),
             },
             memory: BATCH_MEMORY,
+            owns_log: true,
         };
         let (log, checkpoints) = (self.log.clone(), self.checkpoints.clone());
         let (control, counters) = (self.etl_control.clone(), self.counters.clone());
@@ -265,12 +266,11 @@ impl Roles {
         }
     }
 
-    /// Removes from the log what the ETL has committed and the producer does not need to find its place. The
-    /// last committed record stays: it is the anchor.
+    /// Removes from the log what neither the ETL nor the producer needs to find its place.
     /// A log that cannot be written only keeps what it has; who has to write to it says why it cannot.
     fn trim(&self) {
         for partition in 0..self.partitions {
-            let mut before = self.etl_control.committed(partition).saturating_sub(1);
+            let mut before = self.etl_control.needed(partition);
             if self.has_source {
                 before = before.min(self.producer_control.saved(partition));
             }

@@ -30,8 +30,8 @@ pub enum CommitError {
     /// The checkpoint is of another log.
     #[error(
         "partition {partition}: the checkpoint belongs to topic id {expected} of cluster {cluster}, but the \
-         log is topic id {found}. The log was made anew: remove the checkpoints to begin again, or bring \
-         the old log back"
+         log is topic id {found}. The log was made anew: bring the old log back, or begin again in a new \
+         place, with a prefix and a data folder of its own"
     )]
     OtherLog {
         /// The partition.

@@ -28,8 +28,8 @@ pub enum EtlError {
     /// The log ends before the checkpoint.
     #[error(
         "partition {partition}: the log ends at offset {end}, before the checkpoint's {next}. The log was \
-         truncated or replaced by an older copy: bring the newer log back, or remove the checkpoints to \
-         begin again in a new place"
+         truncated or replaced by an older copy: bring the newer log back, or begin again in a new place, \
+         with a prefix and a data folder of its own"
     )]
     LogTruncated {
         /// The partition.
@@ -52,11 +52,24 @@ pub enum EtlError {
         /// The log's start.
         start: Offset,
     },
+    /// A partition without checkpoint in a log that only this pipeline trims.
+    #[error(
+        "partition {partition}: there is no checkpoint, but the log begins at offset {start}: records below it \
+         were committed and trimmed, so the checkpoint was lost. Bring it back (its previous copy stands beside \
+         it), or begin again in a new place, with a prefix and a data folder of its own"
+    )]
+    CheckpointMissing {
+        /// The partition.
+        partition: u32,
+        /// The log's start.
+        start: Offset,
+    },
     /// Objects lie ahead of the checkpoint.
     #[error(
         "partition {partition}: the checkpoint stands at offset {next}, but files up to offset {end} are there \
          already ({object}). The checkpoint was removed or replaced by an older copy: going on would write \
-         these rows twice. Bring the newer checkpoint back, or move the files away to write them anew"
+         these rows twice. Bring the newer checkpoint back, or begin again in a new place, with a prefix and a data \
+         folder of its own"
     )]
     CheckpointBehind {
         /// The partition.
@@ -80,7 +93,8 @@ pub enum EtlError {
     /// The last committed record is another one.
     #[error(
         "partition {partition}: the record at offset {offset} is not the one that was committed. The log was \
-         made anew or written over: remove the checkpoints to begin again in a new place"
+         made anew or written over: bring the old log back, or begin again in a new place, with a prefix and \
+         a data folder of its own"
     )]
     AnchorDiffers {
         /// The partition.

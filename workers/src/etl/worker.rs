@@ -78,6 +78,13 @@ impl<'a> Worker<'a> {
             begin,
             &shared.options.owner,
         ))?;
+        let checkpoint = committer.checkpoint();
+        if shared.options.owns_log && checkpoint.anchor.is_none() && checkpoint.begin > 0 {
+            return Err(EtlError::CheckpointMissing {
+                partition: number,
+                start: begin,
+            });
+        }
         Ok(committer)
     }
 
@@ -323,8 +330,7 @@ async fn commit_all(
             committer.commit(None).await?;
         }
         count(&queued.batch, counters);
-        let end = queued.batch.batch.end;
-        control.note_committed(committer.checkpoint().partition, end);
+        control.note_batch(committer.checkpoint().partition, &queued.batch.batch);
     }
 }
 

@@ -98,6 +98,7 @@ impl World {
                     idle: Duration::from_hours(1),
                 },
                 memory: 64 << 20,
+                owns_log: false,
             },
         }
     }
