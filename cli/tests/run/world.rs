@@ -128,6 +128,18 @@ impl World {
         self.start(arguments).wait()
     }
 
+    /// Runs a command whose standard output nobody reads.
+    pub(crate) fn without_reader(&self, arguments: &[&str]) -> Outcome {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = self.command(arguments).stdout(writer).output().unwrap();
+        Outcome {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Runs the pipeline; files are read to their end.
     pub(crate) fn run(&self) -> Outcome {
         self.logpipe(&["run", "p.yaml", "--once", "-o", "json"])
@@ -265,6 +277,15 @@ impl Running<'_> {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it says this on standard error.
+    #[track_caller]
+    pub(crate) fn until_says(&mut self, text: &str) {
+        let stderr = self.printed.path().join("stderr");
+        self.until(&format!("it says {text:?}"), |_| {
+            fs::read_to_string(&stderr).unwrap().contains(text)
+        });
     }
 
     /// Waits until so many rows are committed in this run.
