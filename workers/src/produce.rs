@@ -74,13 +74,19 @@ impl Control {
     /// Stop reading now; flush, save, and return.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// When every file is read to its end, a partial last line included, flush, save, and return.
     pub fn finish_at_end(&self) {
         self.finish.store(true, Ordering::Release);
+    }
+
+    /// With the lock, so that nobody who is about to wait misses it.
+    fn wake(&self) {
+        let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_all();
+        drop(asleep);
     }
 
     /// The offset below which a lane needs no record of its partition any more; 0 until it is known.
@@ -157,6 +163,20 @@ pub enum ProduceError {
     /// The log failed.
     #[error("failed to write to the log")]
     Log(#[from] LogError),
+    /// The state was saved with another log, or the log has lost its end.
+    #[error(
+        "producer {producer}: state file {state} was saved with another log than {topic} as it is now (partition {partition}): the log was made anew, or has lost its last records. Put back the log, or remove the state file and its previous copy to begin anew (lines that the former log holds are then sent again)"
+    )]
+    OtherLog {
+        /// The producer key.
+        producer: String,
+        /// The state file.
+        state: String,
+        /// The log.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
     /// The state is older than what the log still holds.
     #[error(
         "producer {producer}: the log's partition {partition} begins at offset {start}, but the state file needs the records from {needed} on to know what was sent since it was saved: put back a newer state file, or use another producer name to begin anew (lines that were sent already are then sent again)"
