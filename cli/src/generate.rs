@@ -13,6 +13,8 @@ use logpipe_api::pipeline::GeneratorFormat;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
 
+use crate::output;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The folder of app.log and its rolled files
@@ -102,7 +104,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope.spawn(|| show_progress(args.max_events, &done, &counters));
         generate::run(&options, &stop, &counters)
     })?;
-    print_summary(&options, generated, begin.elapsed());
+    print_summary(&options, generated, begin.elapsed())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,25 +147,31 @@ fn show_progress(max_events: u64, done: &AtomicBool, counters: &Counters) {
     bar.finish_and_clear();
 }
 
-fn print_summary(options: &GeneratorOptions, generated: Generated, took: Duration) {
+fn print_summary(
+    options: &GeneratorOptions,
+    generated: Generated,
+    took: Duration,
+) -> anyhow::Result<()> {
     let log = options.dir.join("app.log");
     let size = std::fs::metadata(&log).map_or(0, |file| file.len());
     let rate = generated.written as f64 / took.as_secs_f64().max(0.001);
-    println!(
-        "{} lines in {:.1} s ({} a second)",
+    let mut text = format!(
+        "{} lines in {:.1} s ({} a second)\n",
         HumanCount(generated.written),
         took.as_secs_f64(),
         HumanCount(rate as u64)
     );
-    println!(
-        "{} ({}) ends with line {}",
+    let end = format!(
+        "{} ({}) ends with line {}\n",
         log.display(),
         HumanBytes(size),
         HumanCount(generated.total)
     );
+    text.push_str(&end);
     if !generated.finished {
-        println!("The same command goes on with the next line.");
+        text.push_str("The same command goes on with the next line.\n");
     }
+    output::print(&text)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 use parquet::arrow::ProjectionMask;
 
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::place::{Place, PlaceArgs};
 use crate::table::{Table, terminal_width};
 use crate::verify::Kind;
@@ -79,12 +79,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rows = first_rows(&place, args.rows, wanted)?;
     if rows.columns.is_empty() {
         let what = if args.dead { "quarantined line" } else { "row" };
-        eprintln!("{} holds no {what}", place.name);
+        output::note(&format!("{} holds no {what}\n", place.name));
         return Ok(ExitCode::SUCCESS);
     }
     match args.output {
-        Format::Text => print!("{}", rows.text(terminal_width())),
-        Format::Json => print!("{}", rows.json()?),
+        Format::Text => output::print(&rows.text(terminal_width()))?,
+        Format::Json => output::print(&rows.json()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

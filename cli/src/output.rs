@@ -1,6 +1,8 @@
 //! What every command prints the same way: the `-o` flag and errors with their causes.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -10,6 +12,26 @@ pub(crate) enum Format {
     Text,
     /// For a script.
     Json,
+}
+
+/// Writes a result to standard output. A reader who has gone (`| head`) wants no more of it, which is no
+/// failure.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot print the result")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes to standard error, where nothing is left to be told if that is gone.
+pub(crate) fn note(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// Prints an error and each of its causes once, on standard error.

@@ -52,16 +52,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = match manifest::load(&args.manifest) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            eprint!("{}", faults.render(paint));
+            output::note(&faults.render(paint));
             return Ok(ExitCode::FAILURE);
         }
     };
-    eprint!("{}", loaded.warnings(paint));
+    output::note(&loaded.warnings(paint));
     for other in loaded.skipped() {
-        eprintln!(
-            "{} {} is not a LogPipeline and is left alone",
+        output::note(&format!(
+            "{} {} is not a LogPipeline and is left alone\n",
             other.kind, other.name
-        );
+        ));
     }
     let pipelines = &loaded.pipelines;
     let [pipeline] = pipelines.as_slice() else {
@@ -77,7 +77,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .clone()
         .context("the manifest has no metadata.name")?;
     if pipeline.spec.suspend == Suspend::All {
-        eprintln!("{name} is suspended (spec.suspend: All); set it to None to run it");
+        output::note(&format!(
+            "{name} is suspended (spec.suspend: All); set it to None to run it\n"
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     run_pipeline(args, pipeline, &name)
@@ -128,9 +130,8 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let failures = roles.into_failures();
     if !failures.is_empty() {
         failures.iter().for_each(output::print_error);
-        eprintln!(
-            "What is committed stands, each line once. Mend this and run the same command again: it goes on where \
-             it was."
+        output::note(
+            "What is committed stays as it is: mend this and run the same command again, and it goes on where it was.\n",
         );
         return Ok(ExitCode::FAILURE);
     }

@@ -9,7 +9,7 @@ use console::style;
 use parquet::basic::{LogicalType, Repetition};
 use serde::Serialize;
 
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::place::{Place, PlaceArgs};
 use crate::table::{Table, terminal_width, things};
 use crate::verify::Kind;
@@ -52,8 +52,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let place = args.place.open()?;
     let shapes = shapes(&place)?;
     match args.output {
-        Format::Text => print!("{}", text(&place.name, &shapes, terminal_width())),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&shapes)?),
+        Format::Text => output::print(&text(&place.name, &shapes, terminal_width()))?,
+        Format::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&shapes)?))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,11 @@
 //! `logpipe validate`: every fault of every manifest at once, as the API server would find it, with its
 //! place and its remedy. It reads files and folders and writes the standard output.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::manifest::{self, Checked, Paint};
-use crate::output::Format;
+use crate::output::{self, Format};
 
 mod report;
 mod sources;
@@ -40,7 +39,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { filename, output } = args;
+    let Args {
+        filename,
+        output: format,
+    } = args;
     let checked: Vec<Checked> = sources::expand(filename)
         .into_iter()
         .map(|source| match source {
@@ -48,13 +50,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             sources::Source::Unusable(checked) => checked,
         })
         .collect();
-    let mut stdout = std::io::stdout().lock();
-    let text = match output {
-        Format::Text => report::text(&checked, Paint::for_stream(&stdout)),
+    let text = match format {
+        Format::Text => report::text(&checked, Paint::for_stream(&std::io::stdout())),
         Format::Json => report::json(&checked)?,
     };
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
+    output::print(&text)?;
     Ok(if report::is_valid(&checked) {
         ExitCode::SUCCESS
     } else {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::place::PlaceArgs;
 
 mod audit;
@@ -36,8 +36,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let report = audit::audit(&place, options, &progress())?;
     match args.output {
-        Format::Text => print!("{}", report.text()),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Text => output::print(&report.text())?,
+        Format::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
     }
     Ok(if report.exactly_once {
         ExitCode::SUCCESS

@@ -1,5 +1,6 @@
 //! What a run says when it is over: counts, the first rows, and what to do next.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use logpipe_workers::etl::plans::Frozen;
 
 use super::roles::Roles;
 use crate::head;
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::place::Place;
 use crate::table::{count, terminal_width};
 
 /// Rows that are shown.
 const ROWS: usize = 5;
+
+const GROWS: &str = "a string takes what it is given";
 
 /// What all runs in this data folder have committed together, from the checkpoints.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,102 +63,117 @@ pub(super) struct Summary<'a> {
 
 impl Summary<'_> {
     pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
-        match format {
-            Format::Json => {
-                self.print_json();
-                Ok(())
+        let text = match format {
+            Format::Json => format!("{}\n", self.json()),
+            Format::Text => {
+                let mut text = String::new();
+                self.counts(&mut text).expect(GROWS);
+                self.first_rows(&mut text)?;
+                self.next(&mut text).expect(GROWS);
+                text
             }
-            Format::Text => self.print_text(),
-        }
+        };
+        output::print(&text)
     }
 
-    fn print_json(&self) {
+    fn json(&self) -> serde_json::Value {
         let counters = self.counters;
-        println!(
-            "{}",
-            serde_json::json!({
-                "event": "summary",
-                "pipeline": self.name,
-                "interrupted": self.interrupted,
-                "seconds": self.elapsed.as_secs_f64(),
-                "generated": counters.generated.get(),
-                "produced": counters.produced.get(),
-                "committedRows": counters.rows.get(),
-                "committedDead": counters.dead.get(),
-                "files": counters.files.get(),
-                "fileBytes": counters.file_bytes.get(),
-                "dropped": counters.dropped.get(),
-                "lostBytes": counters.lost_bytes.get(),
-                "totalRows": self.totals.rows,
-                "totalDead": self.totals.dead,
-                "totalFiles": self.totals.files,
-                "parquet": self.parquet.join(&self.prefix).display().to_string(),
-            })
-        );
+        serde_json::json!({
+            "event": "summary",
+            "pipeline": self.name,
+            "interrupted": self.interrupted,
+            "seconds": self.elapsed.as_secs_f64(),
+            "generated": counters.generated.get(),
+            "produced": counters.produced.get(),
+            "committedRows": counters.rows.get(),
+            "committedDead": counters.dead.get(),
+            "files": counters.files.get(),
+            "fileBytes": counters.file_bytes.get(),
+            "dropped": counters.dropped.get(),
+            "lostBytes": counters.lost_bytes.get(),
+            "totalRows": self.totals.rows,
+            "totalDead": self.totals.dead,
+            "totalFiles": self.totals.files,
+            "parquet": self.parquet.join(&self.prefix).display().to_string(),
+        })
     }
 
-    fn print_text(&self) -> anyhow::Result<()> {
+    fn counts(&self, text: &mut String) -> std::fmt::Result {
         let counters = self.counters;
         let committed = counters.rows.get() + counters.dead.get();
         let seconds = self.elapsed.as_secs_f64();
         let end = if self.interrupted { "stopped" } else { "done" };
-        println!();
+        writeln!(text)?;
         let outcome = if self.plan.is_some() {
             "everything that was read is committed"
         } else {
             "there were no lines yet, or only blank ones, which wait in the log for the first others"
         };
-        println!("{}: {end} after {seconds:.1} s, {outcome}", self.name);
-        println!();
+        writeln!(text, "{}: {end} after {seconds:.1} s, {outcome}", self.name)?;
+        writeln!(text)?;
         if self.generated {
-            println!(
+            writeln!(
+                text,
                 "  generated    {:>13} lines",
                 count(counters.generated.get())
-            );
+            )?;
         }
-        println!(
+        writeln!(
+            text,
             "  produced     {:>13} lines",
             count(counters.produced.get())
-        );
-        println!(
+        )?;
+        writeln!(
+            text,
             "  committed    {:>13} rows in {} files ({:.1} MiB), {} lines/s",
             count(counters.rows.get()),
             count(counters.files.get()),
             counters.file_bytes.get() as f64 / 1_048_576.0,
             count((committed as f64 / seconds.max(0.001)) as u64),
-        );
-        println!("  quarantined  {:>13} lines", count(counters.dead.get()));
+        )?;
+        writeln!(
+            text,
+            "  quarantined  {:>13} lines",
+            count(counters.dead.get())
+        )?;
         if counters.lost_bytes.get() > 0 {
-            println!(
+            writeln!(
+                text,
                 "  lost         {:>13} bytes, destroyed before they could be read (see the warnings)",
                 count(counters.lost_bytes.get())
-            );
+            )?;
         }
         if self.totals.rows + self.totals.dead != committed {
-            println!(
+            writeln!(
+                text,
                 "  all runs     {:>13} rows and {} quarantined in {} files",
                 count(self.totals.rows),
                 count(self.totals.dead),
                 count(self.totals.files),
-            );
+            )?;
         }
         if let Some(plan) = &self.plan {
-            println!("  parser       {}", plan.why);
+            writeln!(text, "  parser       {}", plan.why)?;
         }
-        println!();
+        writeln!(text)
+    }
+
+    fn first_rows(&self, text: &mut String) -> anyhow::Result<()> {
         if self.totals.rows > 0 {
             let place = Place::open(&self.dir.to_string_lossy())?;
             match head::first_rows(&place, ROWS, head::Wanted::default()) {
-                Ok(rows) => println!("{}", rows.text(terminal_width())),
+                Ok(rows) => text.push_str(&rows.text(terminal_width())),
                 // The run itself went well; an older file did not stay as it was.
-                Err(error) => println!("The first rows cannot be shown: {error:#}\n"),
+                Err(error) => {
+                    writeln!(text, "The first rows cannot be shown: {error:#}").expect(GROWS);
+                }
             }
+            text.push('\n');
         }
-        self.print_next();
         Ok(())
     }
 
-    fn print_next(&self) {
+    fn next(&self, text: &mut String) -> std::fmt::Result {
         let logpipe = std::env::args()
             .next()
             .unwrap_or_else(|| "logpipe".to_owned());
@@ -164,14 +182,16 @@ impl Summary<'_> {
             .join("parquet")
             .join(&self.prefix)
             .join("dt=*/**/*.parquet");
-        println!("Next:");
-        println!("  {logpipe} verify {}", self.dir.display());
-        println!(
+        writeln!(text, "Next:")?;
+        writeln!(text, "  {logpipe} verify {}", self.dir.display())?;
+        writeln!(
+            text,
             "  duckdb -c \"SELECT level, count(*) FROM '{}' GROUP BY ALL\"",
             table.display()
-        );
-        println!(
+        )?;
+        writeln!(
+            text,
             "  {logpipe} run examples/files.yaml    # then edit `paths` to follow your own files"
-        );
+        )
     }
 }

@@ -56,7 +56,7 @@ fn a_damaged_checkpoint_names_itself_and_its_previous_copy() {
     world.run().ends_with(1).says(&[
         "/checkpoints/p00000.checkpoint is damaged",
         "p00000.checkpoint.previous holds the value of one step before",
-        "Mend this and run the same command again: it goes on where it was",
+        "What is committed stays as it is: mend this and run the same command again",
     ]);
     assert_eq!(world.parquet(), before);
     world

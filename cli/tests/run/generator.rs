@@ -106,3 +106,18 @@ fn malformed_lines_are_quarantined_and_counted() {
         );
     }
 }
+
+#[test]
+fn a_reader_who_goes_away_is_no_failure() {
+    let world = World::new("{generator: {maxEvents: 500, eventsPerSecond: 0}}", "");
+    for arguments in [
+        &["run", "p.yaml"][..],
+        &["run", "p.yaml", "-o", "json"],
+        &["head", "logpipe-data/p", "-n", "500"],
+        &["schema", "logpipe-data/p"],
+        &["verify", "logpipe-data/p"],
+        &["validate", "-f", "p.yaml"],
+    ] {
+        world.without_reader(arguments).ends_with(0);
+    }
+}

@@ -17,14 +17,11 @@ fn a_missing_file_is_named() {
 fn a_missing_file_is_waited_for_when_it_is_followed() {
     let world = World::new("{files: {paths: [later.log]}}", "");
     let mut running = world.follow();
-    running.until("it has started", |world| world.data("producer").exists());
+    running.until_says("no file there; waiting for one");
     world.write("later.log", lines(0..5));
     running.until_committed(5);
     running.interrupt();
-    running
-        .wait()
-        .ends_with(0)
-        .says(&["no file there; waiting for one"]);
+    running.wait().ends_with(0);
     assert_eq!(world.messages(), messages(0..5));
 }
 

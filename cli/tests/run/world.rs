@@ -128,6 +128,18 @@ impl World {
         self.start(arguments).wait()
     }
 
+    /// Runs a command whose standard output nobody reads.
+    pub(crate) fn without_reader(&self, arguments: &[&str]) -> Outcome {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = self.command(arguments).stdout(writer).output().unwrap();
+        Outcome {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Runs the pipeline; files are read to their end.
     pub(crate) fn run(&self) -> Outcome {
         self.logpipe(&["run", "p.yaml", "--once", "-o", "json"])
@@ -267,17 +279,25 @@ impl Running<'_> {
         }
     }
 
-    /// Waits until so many rows are committed in this run.
+    /// Waits until it says this on standard error.
+    #[track_caller]
+    pub(crate) fn until_says(&mut self, text: &str) {
+        let stderr = self.printed.path().join("stderr");
+        self.until(&format!("it says {text:?}"), |_| {
+            fs::read_to_string(&stderr).unwrap().contains(text)
+        });
+    }
+
+    /// Waits until so many rows are committed, in all runs together.
     #[track_caller]
     pub(crate) fn until_committed(&mut self, rows: u64) {
-        let stdout = self.printed.path().join("stdout");
-        self.until(&format!("{rows} rows are committed"), |_| {
-            let printed = fs::read_to_string(&stdout).unwrap();
-            let events = printed.lines().filter_map(|line| {
-                let event: Value = serde_json::from_str(line).ok()?;
-                event["committedRows"].as_u64()
-            });
-            events.max().unwrap_or(0) >= rows
+        self.until(&format!("{rows} rows are committed"), |world| {
+            let path = world.data("checkpoints/p00000.checkpoint");
+            // One line about the file, then the checkpoint. It may not be there yet.
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let checkpoint = text.lines().nth(1).unwrap_or("{}");
+            let checkpoint: Value = serde_json::from_str(checkpoint).unwrap();
+            checkpoint["totals"]["rows"].as_u64().unwrap_or(0) >= rows
         });
     }
 
