@@ -165,7 +165,7 @@ pub enum ProduceError {
     Log(#[from] LogError),
     /// The state was saved with another log, or the log has lost its end.
     #[error(
-        "producer {producer}: state file {state} was saved with another log than {topic} as it is now (partition {partition}): the log was made anew, or has lost its last records. Put back the log, or remove the state file and its previous copy to begin anew (lines that the former log holds are then sent again)"
+        "producer {producer}: state file {state} was saved with another log than {topic} as it is now (partition {partition}): the log was made anew, or has lost its last records. Bring the log back, or begin anew in a new place, with a prefix and a data folder of its own"
     )]
     OtherLog {
         /// The producer key.
@@ -179,7 +179,7 @@ pub enum ProduceError {
     },
     /// The state is older than what the log still holds.
     #[error(
-        "producer {producer}: the log's partition {partition} begins at offset {start}, but the state file needs the records from {needed} on to know what was sent since it was saved: put back a newer state file, or use another producer name to begin anew (lines that were sent already are then sent again)"
+        "producer {producer}: the log's partition {partition} begins at offset {start}, but the state file needs the records from {needed} on to know what was sent since it was saved: put back a newer state file, or begin anew in a new place, with a prefix and a data folder of its own"
     )]
     RecordsGone {
         /// The producer key.

@@ -169,7 +169,7 @@ impl Folder {
         }
         let previous = previous.display();
         format!(
-            "{previous} holds the value of one step before; to go back to it, move the files away that were written to the table since then, or their lines come twice, and rename it to {file}"
+            "{previous} holds the value of one step before: rename it to {file} to go on from there"
         )
     }
 

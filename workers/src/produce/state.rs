@@ -38,7 +38,7 @@ pub struct State {
 pub enum StateError {
     /// Both copies are damaged.
     #[error(
-        "state file {path}: it and its previous copy are damaged ({reason}): restore one of them from a backup, or remove both to let the log tell what was read"
+        "state file {path}: it and its previous copy are damaged ({reason}): restore one of them from a backup, or begin anew in a new place, with a prefix and a data folder of its own"
     )]
     Damaged {
         /// The file.

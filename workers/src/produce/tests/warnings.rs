@@ -1,7 +1,8 @@
 //! What is lost is said aloud.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -9,9 +10,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
 
-/// Keeps the warnings of one thread.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the warnings of each thread. One for all tests, and for good: subscribers that come and go while other
+/// tests run can leave a place in the code switched off.
+struct Warnings;
 
 struct Fields(String);
 
@@ -37,7 +42,7 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(String::new());
         event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
+        WARNINGS.with_borrow_mut(|warnings| warnings.push(fields.0));
     }
 
     fn enter(&self, _: &Id) {}
@@ -46,10 +51,11 @@ impl Subscriber for Warnings {
 }
 
 fn warnings(act: impl FnOnce()) -> Vec<String> {
-    let warnings = Warnings::default();
-    tracing::subscriber::with_default(warnings.clone(), act);
-    let warnings = warnings.0.lock().unwrap();
-    warnings.clone()
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Warnings).unwrap());
+    WARNINGS.take();
+    act();
+    WARNINGS.take()
 }
 
 #[test]
