@@ -293,6 +293,7 @@ impl Audit<'_> {
                 expected.insert(key, (from, progress.next));
             }
         }
+        self.tell_two_logs();
         let mut lanes = Vec::new();
         for (key, numbers) in std::mem::take(&mut self.producers) {
             let expected = expected.get(&key);
@@ -305,6 +306,23 @@ impl Audit<'_> {
             lanes.push(lane);
         }
         lanes
+    }
+
+    /// A log that was made anew is another one, and its producer numbers its lines from 0 again, maybe the same
+    /// lines. Within one table nobody can tell them apart.
+    fn tell_two_logs(&mut self) {
+        let mut logs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (topic_id8, producer) in self.producers.keys() {
+            logs.entry(producer).or_default().push(topic_id8);
+        }
+        for (producer, logs) in logs {
+            if logs.len() > 1 {
+                self.faults.add(Kind::TwoLogs, 1, || {
+                    let logs = logs.join(" and ");
+                    format!("producer {producer} wrote through more than one log ({logs}): lines may be there twice")
+                });
+            }
+        }
     }
 
     /// Generated lines are numbered from 0.

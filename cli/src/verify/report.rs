@@ -102,6 +102,7 @@ pub(super) enum Kind {
     BadChecksum,
     Misplaced,
     Disorder,
+    TwoLogs,
     Totals,
 }
 
@@ -220,6 +221,7 @@ impl Report {
             (Kind::BadChecksum, "bad checksum"),
             (Kind::Misplaced, "misplaced row"),
             (Kind::Disorder, "disordered row"),
+            (Kind::TwoLogs, "producer of two logs"),
         ] {
             let found = self.faults.count(kind);
             if found > 0 {

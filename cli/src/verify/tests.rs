@@ -93,6 +93,31 @@ fn a_range_that_lies_over_another_is_found() {
 }
 
 #[test]
+fn lines_that_one_producer_wrote_through_two_logs_are_not_proven() {
+    let mut tree = Tree::good();
+    let mut copies: Vec<_> = tree
+        .files
+        .iter()
+        .filter(|file| file.name.partition == 1)
+        .cloned()
+        .collect();
+    for copy in &mut copies {
+        copy.name.topic_id8 = "00000000".to_owned();
+    }
+    tree.files.extend(copies);
+    let report = broken(&tree, &[Kind::Twice, Kind::TwoLogs]);
+    assert!(
+        report
+            .faults
+            .told
+            .iter()
+            .any(|told| told.contains("through more than one log")),
+        "{:#?}",
+        report.faults.told
+    );
+}
+
+#[test]
 fn a_batch_that_was_written_under_two_plans_is_found_by_name_and_rows() {
     let mut tree = Tree::good();
     let mut copy = tree.file(0, 0, "hour=07").clone();
