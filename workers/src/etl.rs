@@ -72,6 +72,7 @@ pub struct Control {
     failed: AtomicBool,
     committed: Vec<AtomicU64>,
     needed: Vec<AtomicU64>,
+    done: Vec<AtomicU64>,
 }
 
 impl Control {
@@ -82,6 +83,7 @@ impl Control {
             failed: AtomicBool::new(false),
             committed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             needed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
+            done: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -93,6 +95,21 @@ impl Control {
     /// The offset below which everything of a partition is committed.
     pub fn committed(&self, partition: u32) -> Offset {
         self.committed[partition as usize].load(Ordering::Acquire)
+    }
+
+    /// The offset below which nothing is left to be done: everything is committed, or holds no new line, as a
+    /// fence does.
+    pub fn done(&self, partition: u32) -> Offset {
+        self.done[partition as usize]
+            .load(Ordering::Acquire)
+            .max(self.committed(partition))
+    }
+
+    /// The ETL has read up to `position`, and holds no row behind `start`.
+    fn note_empty(&self, partition: u32, start: Offset, position: Offset) {
+        if self.committed(partition) == start {
+            self.done[partition as usize].store(position, Ordering::Release);
+        }
     }
 
     /// The offset below which the ETL needs no record of a partition any more, not even to go on from the

@@ -280,12 +280,12 @@ impl Roles {
         }
     }
 
-    /// Records in the log that are not committed.
+    /// Records in the log whose lines are not committed.
     pub(super) fn lag(&mut self) -> u64 {
         (0..self.partitions)
             .map(|partition| {
                 let end = self.reader.bounds(partition).map_or(0, |bounds| bounds.end);
-                end.saturating_sub(self.etl_control.committed(partition))
+                end.saturating_sub(self.etl_control.done(partition))
             })
             .sum()
     }

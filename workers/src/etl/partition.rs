@@ -133,6 +133,11 @@ impl Partition {
         (self.open.rows() > 0).then_some(self.first_row)
     }
 
+    /// The records since the last cut, where none of them had a row.
+    pub fn empty_range(&self) -> Option<std::ops::Range<Offset>> {
+        (self.open.rows() == 0).then(|| self.open.range())
+    }
+
     /// The committer has no room: do not read on.
     pub fn is_full(&self) -> bool {
         !self.ready.is_empty()

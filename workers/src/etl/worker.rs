@@ -178,6 +178,10 @@ impl<'a> Worker<'a> {
                     return self.finish();
                 }
                 self.source.pause(partition.number(), partition.is_full());
+                if let Some(empty) = partition.empty_range() {
+                    let control = &self.shared.control;
+                    control.note_empty(partition.number(), empty.start, empty.end);
+                }
             }
         }
     }
