@@ -3,12 +3,13 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use logpipe_workers::checkpoint::memory::{Fault, MemoryStore};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
-use logpipe_workers::etl::EtlError;
 use logpipe_workers::etl::commit::CommitError;
 use logpipe_workers::etl::name::ObjectName;
+use logpipe_workers::etl::{Control, EtlError};
 use logpipe_workers::log::Log;
 use logpipe_workers::store::PutError;
 use object_store::ObjectStoreExt;
@@ -466,22 +467,26 @@ fn a_missing_checkpoint_is_noticed_where_only_the_pipeline_trims_the_log() {
 
 #[test]
 fn the_previous_copy_of_a_checkpoint_is_enough_to_go_on() {
-    let world = busy_world();
+    let world = World::new(1);
+    world.block(0, "demo-0", 0, &lines(0..10, |_| 7));
     world.run(&Fuse::never()).unwrap();
-    let (objects, last) = (world.objects(), world.checkpoint(0).unwrap());
-    // What stood before the last commit: the same batch, announced.
-    let start = objects
-        .keys()
-        .map(|path| ObjectName::parse(path.strip_prefix("logs/").unwrap()).unwrap())
-        .filter(|name| name.partition == 0 && name.end == last.next)
-        .map(|name| name.start)
-        .next()
-        .unwrap();
-    assert!(start > 0);
-    assert_eq!(last.next, 6);
-    world.log.trim(0, start - 1);
+    world.block(0, "demo-0", 10, &lines(10..20, |_| 7));
+    // A take-over and an announcement; then it dies at its put.
+    assert!(world.run(&Fuse::at(2, false)).is_err());
+    let previous = world.checkpoint(0).unwrap();
+    assert!(previous.pending.is_some());
+    let control = Arc::new(Control::new(1));
+    world.run_with(&Fuse::never(), &control).unwrap();
+    let (objects, newest) = (world.objects(), world.checkpoint(0).unwrap());
+    assert_eq!(newest.next, 2);
+
+    world.log.trim(0, control.needed(0));
+    let (newest, previous) = (newest.encode(), previous.encode());
+    let swap = world.checkpoints.swap("p00000", Some(&newest), &previous);
+    assert_eq!(futures::executor::block_on(swap).unwrap(), Swap::Done);
     world.run(&Fuse::never()).unwrap();
     assert_eq!(world.objects(), objects);
+    assert_eq!(world.checkpoint(0).unwrap().next, 2);
 }
 
 #[test]

@@ -134,6 +134,15 @@ impl World {
     /// Runs a worker until everything in the log is committed, or until the fuse burns.
     pub(crate) fn run(&self, fuse: &Fuse) -> Result<Arc<Counters>, EtlError> {
         let control = Arc::new(Control::new(self.log.identity().partitions));
+        self.run_with(fuse, &control)
+    }
+
+    /// The same, with a control that can be asked afterwards.
+    pub(crate) fn run_with(
+        &self,
+        fuse: &Fuse,
+        control: &Arc<Control>,
+    ) -> Result<Arc<Counters>, EtlError> {
         control.drain();
         let counters = Arc::new(Counters::default());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -155,7 +164,7 @@ impl World {
             &self.log,
             checkpoints,
             store,
-            &control,
+            control,
             &counters,
             runtime.handle(),
             &|_| {},
