@@ -471,6 +471,7 @@ fn the_previous_copy_of_a_checkpoint_is_enough_to_go_on() {
     world.block(0, "demo-0", 0, &lines(0..10, |_| 7));
     world.run(&Fuse::never()).unwrap();
     world.block(0, "demo-0", 10, &lines(10..20, |_| 7));
+    world.block(0, "demo-0", 20, &lines(20..30, |_| 7));
     // A take-over and an announcement; then it dies at its put.
     assert!(world.run(&Fuse::at(2, false)).is_err());
     let previous = world.checkpoint(0).unwrap();
@@ -478,7 +479,7 @@ fn the_previous_copy_of_a_checkpoint_is_enough_to_go_on() {
     let control = Arc::new(Control::new(1));
     world.run_with(&Fuse::never(), &control).unwrap();
     let (objects, newest) = (world.objects(), world.checkpoint(0).unwrap());
-    assert_eq!(newest.next, 2);
+    assert_eq!(newest.next, 3);
 
     world.log.trim(0, control.needed(0));
     let (newest, previous) = (newest.encode(), previous.encode());
@@ -486,7 +487,7 @@ fn the_previous_copy_of_a_checkpoint_is_enough_to_go_on() {
     assert_eq!(futures::executor::block_on(swap).unwrap(), Swap::Done);
     world.run(&Fuse::never()).unwrap();
     assert_eq!(world.objects(), objects);
-    assert_eq!(world.checkpoint(0).unwrap().next, 2);
+    assert_eq!(world.checkpoint(0).unwrap().next, 3);
 }
 
 #[test]
