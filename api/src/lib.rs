@@ -5,6 +5,7 @@
 
 pub mod pipeline;
 pub mod plan;
+pub mod settings;
 
 pub use pipeline::{LogPipeline, LogPipelineSpec};
 pub use plan::{Plan, PlanHash};

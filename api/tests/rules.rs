@@ -106,12 +106,12 @@ fn a_source_is_exactly_one() {
     ));
     refuses(
         &with("/spec/source", json!({})),
-        "exactly one of generator and files",
+        "exactly one of generator, files and topic",
     );
     let both = json!({"generator": {}, "files": {"paths": ["app.log"]}});
     refuses(
         &with("/spec/source", both),
-        "exactly one of generator and files",
+        "exactly one of generator, files and topic",
     );
 }
 
@@ -316,4 +316,38 @@ fn collect_messages(schema: &Value, messages: &mut Vec<String>) {
             .for_each(|item| collect_messages(item, messages)),
         _ => {}
     }
+}
+
+#[test]
+fn a_topic_that_others_write_is_a_source_too() {
+    accepts(&with("/spec/source", json!({"topic": {}})));
+    let both = json!({"topic": {}, "files": {"paths": ["app.log"]}});
+    refuses(&with("/spec/source", both), "exactly one of generator");
+}
+
+#[test]
+fn the_kafka_of_a_pipeline_stays() {
+    let external = json!({"external": {"bootstrapServers": ["a:9092"]}});
+    let other = json!({"external": {"bootstrapServers": ["b:9092"]}});
+    accepts_change(
+        &with("/spec/kafka", external.clone()),
+        &with("/spec/kafka", other),
+    );
+    refuses_change(
+        &good(),
+        &with("/spec/kafka", external),
+        "spec.kafka.external must not be added or removed",
+    );
+}
+
+#[test]
+fn a_key_of_the_key_service_needs_its_type() {
+    for sse in [
+        json!({"type": "S3"}),
+        json!({"type": "KMS", "kmsKeyId": "k"}),
+    ] {
+        accepts(&with("/spec/sink/s3/sse", sse));
+    }
+    let sse = json!({"type": "S3", "kmsKeyId": "k"});
+    refuses(&with("/spec/sink/s3/sse", sse), "for type KMS only");
 }

@@ -132,7 +132,7 @@ fn many_files_are_checked_in_one_go() {
     ]);
     let printed = text(&output);
     assert!(
-        printed.contains("must have exactly one of generator and files"),
+        printed.contains("must have exactly one of generator, files and topic"),
         "{printed}"
     );
     assert!(printed.contains("error: it cannot be read: "), "{printed}");

@@ -10,9 +10,12 @@ use sha2::{Digest, Sha256};
 mod assigned;
 pub mod contract;
 pub mod embedded;
+mod fixed;
 pub mod key;
 pub mod memory;
 mod random;
+
+use fixed::Fixed;
 
 /// A record's position in its partition: always "next to read" where a range ends (`[start, end)`).
 pub type Offset = u64;
@@ -83,6 +86,25 @@ pub trait Log: Send + Sync {
 
     /// A writer for one partition.
     fn sink(&self, partition: u32) -> Result<Box<dyn Sink>, LogError>;
+
+    /// The reader of thread `index` of `count` of this process, which shares the partitions with the others. A
+    /// log that this process has for itself gives each thread a fixed share.
+    fn member(&self, index: u32, count: u32) -> Result<Box<dyn Member>, LogError> {
+        let partitions = self.identity().partitions;
+        Ok(Box::new(Fixed::new(
+            self.source()?,
+            partitions,
+            index,
+            count,
+        )))
+    }
+
+    /// Asks the server whether the topic is still the one of [`identity`](Self::identity): it may have been
+    /// deleted and made anew under the same name. What was read before the question is then of that topic. A log
+    /// that this process holds open cannot be replaced.
+    fn check_identity(&self) -> Result<(), LogError> {
+        Ok(())
+    }
 }
 
 /// Why the log could not be read or written.
@@ -113,6 +135,28 @@ pub enum LogError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The topic was made anew under the same name, or another cluster answers.
+    #[error(
+        "topic {topic} is not the one it was: it had the id {expected} in cluster {cluster}, and now it has the id \
+         {found}. It was deleted and made anew, or another Kafka answers: bring the old one back, or begin again \
+         in a new place, with a prefix and a name of its own"
+    )]
+    OtherTopic {
+        /// The topic's name.
+        topic: String,
+        /// The cluster it was in.
+        cluster: String,
+        /// The topic id it had.
+        expected: String,
+        /// The topic id and cluster it has now, in words.
+        found: String,
+    },
+    /// Nothing will change by trying again: a person must mend it.
+    #[error("{what}")]
+    Refused {
+        /// What failed, why, and the remedy.
+        what: String,
+    },
     /// The log was closed while it was in use, or an earlier write failed.
     #[error("log {place} is closed{}", .reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default())]
     Closed {
@@ -129,6 +173,13 @@ pub trait Source: Send {
     /// assigned is not read.
     fn assign(&mut self, partition: u32, offset: Offset) -> Result<(), LogError>;
 
+    /// Reads `partition` no more, and forgets its place. One that was never assigned is ignored.
+    fn release(&mut self, partition: u32) -> Result<(), LogError>;
+
+    /// The next offset that may still come of an assigned partition; 0 of any other. Where offsets leave gaps,
+    /// this moves past them, so that it reaches the end of the log.
+    fn position(&self, partition: u32) -> Offset;
+
     /// Stops or resumes handing out records of a partition (back-pressure); its place is kept.
     fn pause(&mut self, partition: u32, paused: bool);
 
@@ -143,6 +194,41 @@ pub trait Source: Send {
 
     /// The offsets `[start, end)` that the partition holds now.
     fn bounds(&mut self, partition: u32) -> Result<std::ops::Range<Offset>, LogError>;
+}
+
+/// A reader that shares the topic's partitions with others, of this process or of any.
+pub trait Member: Send {
+    /// The reader. Of what [`changes`](Self::changes) says is assigned it reads what was
+    /// [accepted](Self::accept); it is polled all the time, also without a partition, because the group learns
+    /// from that that this member lives.
+    fn source(&mut self) -> &mut dyn Source;
+
+    /// What changed since the last call. Does not wait.
+    fn changes(&mut self) -> Result<Changes, LogError>;
+
+    /// Begins to read what was assigned: each partition from its offset on. Answers one `assigned`, whole.
+    fn accept(&mut self, starts: &[(u32, Offset)]) -> Result<(), LogError>;
+
+    /// Gives back partitions that were revoked, whose last batch is committed. Answers one `revoked`, whole.
+    fn give_back(&mut self, partitions: &[u32]) -> Result<(), LogError>;
+
+    /// Tells the group how far a partition is committed, for tools that show lag. Nothing reads it back.
+    fn note_committed(&mut self, partition: u32, next: Offset);
+
+    /// Whether another process may take partitions over. Being fenced is then no failure.
+    fn is_shared(&self) -> bool;
+}
+
+/// What changed about the partitions of a [`Member`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Take these over, and [accept](Member::accept) them.
+    pub assigned: Vec<u32>,
+    /// Finish and commit these, and [give them back](Member::give_back).
+    pub revoked: Vec<u32>,
+    /// Others have these already, because this member was not heard of for too long: drop them. They are given
+    /// back already.
+    pub lost: Vec<u32>,
 }
 
 /// A record to be written.

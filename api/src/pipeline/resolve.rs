@@ -34,6 +34,17 @@ impl LogPipeline {
         }
     }
 
+    /// The consumer group of the ETL: `spec.etl.groupId`, or else `<namespace>.<name>`.
+    pub fn group_id(&self) -> String {
+        match &self.spec.etl.group_id {
+            Some(group) => group.clone(),
+            None => {
+                let namespace = self.metadata.namespace.as_deref().unwrap_or("default");
+                format!("{namespace}.{}", self.own_name())
+            }
+        }
+    }
+
     /// `metadata.name`; empty only where nobody has named the resource, which validation refuses.
     fn own_name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()

@@ -32,6 +32,18 @@ impl Assigned {
         });
     }
 
+    /// Reads `partition` no more.
+    pub(super) fn release(&mut self, partition: u32) {
+        self.slots.retain(|slot| slot.partition != partition);
+        self.turn = 0;
+    }
+
+    /// The next offset of a partition; 0 where it is not assigned.
+    pub(super) fn position(&self, partition: u32) -> Offset {
+        let slot = self.slots.iter().find(|slot| slot.partition == partition);
+        slot.map_or(0, |slot| slot.next)
+    }
+
     /// Stops or resumes a partition; one that was never assigned is ignored.
     pub(super) fn pause(&mut self, partition: u32, paused: bool) {
         if let Some(slot) = self.find(partition) {

@@ -267,6 +267,15 @@ impl Source for MemorySource {
         Ok(())
     }
 
+    fn release(&mut self, partition: u32) -> Result<(), LogError> {
+        self.assigned.release(partition);
+        Ok(())
+    }
+
+    fn position(&self, partition: u32) -> Offset {
+        self.assigned.position(partition)
+    }
+
     fn pause(&mut self, partition: u32, paused: bool) {
         self.assigned.pause(partition, paused);
     }

@@ -128,6 +128,15 @@ impl Source for FakeSource {
         Ok(())
     }
 
+    fn release(&mut self, _partition: u32) -> Result<(), LogError> {
+        self.assigned = None;
+        Ok(())
+    }
+
+    fn position(&self, _partition: u32) -> Offset {
+        self.assigned.map_or(0, |(_, next)| next as u64)
+    }
+
     fn pause(&mut self, _partition: u32, _paused: bool) {}
 
     fn poll(
