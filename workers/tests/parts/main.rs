@@ -1,4 +1,7 @@
 //! Against real parts: Apache Kafka, as `hack/parts up` starts it. Where it is missing each test says so and passes,
 //! unless `LOGPIPE_REQUIRE_PARTS=1`.
 
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used)]
+
 mod kafka;

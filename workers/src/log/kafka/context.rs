@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
@@ -133,7 +134,9 @@ impl ConsumerContext for Events {
         list: &mut TopicPartitionList,
     ) {
         self.counted();
-        let partitions = list.elements().iter().map(|e| e.partition()).collect();
+        let elements = list.elements();
+        let partitions = elements.iter().map(TopicPartitionListElem::partition);
+        let partitions = partitions.collect();
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let rebalance = match assigned {
             true => Rebalance::Assign(partitions),
@@ -142,7 +145,7 @@ impl ConsumerContext for Events {
         };
         tracing::debug!(?rebalance, "the group was rebalanced");
         if self.closing.load(Ordering::Relaxed) {
-            let topic = list.elements().first().map(|e| e.topic().to_owned());
+            let topic = elements.first().map(|e| e.topic().to_owned());
             rebalance.decline(consumer, &topic.unwrap_or_default());
             return;
         }

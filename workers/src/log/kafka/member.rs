@@ -250,20 +250,7 @@ impl GroupSource {
     fn forget(&mut self, partition: u32) {
         self.reader.forget(partition);
         self.owned.remove(&partition);
-        self.hold(partition, false);
-    }
-
-    /// Lets the client fetch a partition, or not.
-    fn hold(&self, partition: u32, held: bool) {
-        let list = self.shared.list([partition]);
-        let consumer = self.reader.feed().consumer();
-        let told = match held {
-            true => consumer.pause(&list),
-            false => consumer.resume(&list),
-        };
-        if let Err(error) = told {
-            tracing::debug!(%error, partition, held, "a partition could not be held");
-        }
+        self.reader.hold(partition, false);
     }
 }
 
@@ -277,7 +264,7 @@ impl Source for GroupSource {
         self.reader
             .begin_anew(partition as i32, offset as i64, false)
             .map_err(|error| self.shared.explain(code(&error), &error.to_string()))?;
-        self.hold(partition, false);
+        self.reader.hold(partition, false);
         self.reader.expect(partition, offset);
         Ok(())
     }
@@ -285,7 +272,7 @@ impl Source for GroupSource {
     /// It stays ours, but is not read.
     fn release(&mut self, partition: u32) -> Result<(), LogError> {
         if self.reader.forget(partition) {
-            self.hold(partition, true);
+            self.reader.hold(partition, true);
         }
         Ok(())
     }

@@ -145,15 +145,21 @@ impl Reader {
             return;
         };
         slot.paused = paused;
+        self.hold(partition, paused);
+    }
+
+    /// Lets the client fetch a partition, or not.
+    pub(super) fn hold(&self, partition: u32, held: bool) {
         let list = self.shared.list([partition]);
         let consumer = self.feed.consumer();
-        let told = match paused {
-            true => consumer.pause(&list),
-            false => consumer.resume(&list),
+        let told = if held {
+            consumer.pause(&list)
+        } else {
+            consumer.resume(&list)
         };
         if let Err(error) = told {
             // Then it fills its queue, and what comes is kept here.
-            tracing::debug!(%error, partition, paused, "a partition could not be paused or resumed");
+            tracing::debug!(%error, partition, held, "a partition could not be held or let go");
         }
     }
 

@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::support::{kafka, new_topic, open};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PARTITIONS: u32 = 12;
 
 fn grouped(settings: &KafkaSettings, instance: &str) -> Arc<dyn Log> {
