@@ -95,6 +95,17 @@ pub enum CommitError {
     },
 }
 
+impl CommitError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
+            Self::Put(PutError::Failed { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Owns the checkpoint of one partition.
 pub struct Committer {
     checkpoints: Arc<dyn CheckpointStore>,

@@ -15,7 +15,7 @@ use super::commit::{CommitError, Committer};
 use super::encode::Layout;
 use super::partition::{Partition, Queued, Receiver};
 use super::stage::Stager;
-use super::{Control, EtlError, POLL, Shared, recover};
+use super::{Control, EtlError, POLL, Shared, plans, recover};
 use crate::checkpoint::{Batch, Checkpoint};
 use crate::counters::Counters;
 use crate::log::{LogError, Member, Offset, Source};
@@ -191,18 +191,21 @@ impl<'a> Worker<'a> {
         checkpoint: &Checkpoint,
         pending: &Batch,
     ) -> Result<EncodedBatch, EtlError> {
-        let plan = self
-            .shared
-            .plans
-            .find(&pending.plan)
-            .ok_or_else(|| EtlError::PlanMissing {
-                partition: checkpoint.partition,
-                start: pending.start,
-                end: pending.end,
-                plan: pending.plan.to_string(),
-            })?;
-        let layout = Arc::new(Layout::new(plan.clone(), &self.shared.options.parquet));
-        let log = self.shared.log.identity();
+        let shared = self.shared;
+        let plan = match shared.plans.find(&pending.plan) {
+            Some(plan) => Some(plan.clone()),
+            None => shared
+                .runtime
+                .block_on(plans::find_stored(&shared.checkpoints, &pending.plan))?,
+        };
+        let plan = plan.ok_or_else(|| EtlError::PlanMissing {
+            partition: checkpoint.partition,
+            start: pending.start,
+            end: pending.end,
+            plan: pending.plan.to_string(),
+        })?;
+        let layout = Arc::new(Layout::new(plan, &shared.options.parquet));
+        let log = shared.log.identity();
         recover::rebuild(reader, &log, checkpoint, pending, layout)
     }
 
