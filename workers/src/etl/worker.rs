@@ -241,6 +241,8 @@ impl<'a> Worker<'a> {
         if !self.is_same_topic()? {
             return Ok(true); // The batches wait, and with them their partitions.
         }
+        // In a group nothing may keep us from polling, so that the group hears from us: reading stops instead.
+        let over = self.member.is_shared() && self.shared.budget.is_over();
         let mut at = 0;
         while at < self.active.len() {
             let active = &mut self.active[at];
@@ -254,7 +256,8 @@ impl<'a> Worker<'a> {
             let partition = &active.partition;
             let number = partition.number();
             let source = self.member.source();
-            source.pause(number, partition.is_full());
+            let waits = over || partition.is_full() || self.revoked.contains(&number);
+            source.pause(number, waits);
             if let Some(empty) = partition.empty_range() {
                 let control = &self.shared.control;
                 control.note_empty(number, empty.start, empty.end);
@@ -350,7 +353,7 @@ impl<'a> Worker<'a> {
                 break; // The next round cuts the next one.
             }
             if self.member.is_shared() {
-                break; // The group must hear from us meanwhile: full partitions are paused.
+                break; // Every partition is paused until there is room.
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -27,7 +27,6 @@ impl Worker<'_> {
             self.revoked.push(number);
             let mut active = self.active.iter_mut();
             if let Some(active) = active.find(|active| active.partition.number() == number) {
-                self.member.source().pause(number, true);
                 active
                     .partition
                     .cut(&self.shared.budget)
