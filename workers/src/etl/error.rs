@@ -88,7 +88,7 @@ pub enum EtlError {
         place: String,
         /// Why.
         #[source]
-        source: object_store::Error,
+        source: crate::store::ListError,
     },
     /// The last committed record is another one.
     #[error(
