@@ -158,7 +158,7 @@ fn body(settings: &KafkaSettings, code: Code, reason: &str) -> String {
 fn connection(reason: &str) -> String {
     let why = clean(reason);
     if let Some(foreign) = foreign(reason) {
-        return format!("{foreign}");
+        return foreign;
     }
     let remedy = if reason.contains("refused") {
         "nothing listens on that port: start Kafka, or correct the address"
@@ -340,5 +340,60 @@ pub(super) fn stray(record: &BorrowedMessage<'_>) -> LogError {
             record.partition()
         )
         .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_closed_at_once_is_not_one_that_was_used() {
+        let at_once = [
+            "127.0.0.1:9094/bootstrap: Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)",
+            "127.0.0.1:9094/1: Disconnected (after 12ms in state UP, 3 identical error(s) suppressed)",
+        ];
+        assert!(at_once.iter().all(|reason| closed_early(reason)));
+        let later = [
+            "127.0.0.1:9094/1: Disconnected: connection reset by peer (after 120000ms in state UP)",
+            "127.0.0.1:9094/1: Connect to ipv4#127.0.0.1:9094 failed: Connection refused (after 0ms in state CONNECT)",
+            "",
+        ];
+        assert!(!later.iter().any(|reason| closed_early(reason)));
+    }
+
+    #[test]
+    fn the_size_of_a_strange_answer_tells_who_gave_it() {
+        let of = |size: i32| {
+            let reason =
+                format!("Receive failed: Invalid response size {size} (0..100000000): increase");
+            foreign(&reason).unwrap_or_default()
+        };
+        assert!(of(i32::from_be_bytes(*b"HTTP")).contains("web server"));
+        assert!(of(0x1503_0300).contains("TLS"));
+        assert!(of(-5).contains("not Kafka"));
+        assert_eq!(foreign("Receive failed: Connection reset by peer"), None);
+    }
+
+    #[test]
+    fn a_code_is_a_part_of_a_sentence() {
+        let text = sentence(&Code::NotEnoughReplicas.to_string());
+        assert_eq!(text, "not enough in-sync replicas");
+    }
+
+    #[test]
+    fn a_broker_that_moves_or_rests_is_worth_waiting_for() {
+        for code in [
+            Code::NotLeaderForPartition,
+            Code::CoordinatorLoadInProgress,
+            Code::NotEnoughReplicas,
+            Code::Resolve,
+            Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+        ] {
+            assert_eq!(hope(code, "anything"), Hope::Passing, "{code}");
+        }
+        assert_eq!(hope(Code::TopicAuthorizationFailed, ""), Hope::None);
+        assert_eq!(hope(Code::Authentication, ""), Hope::Connection);
     }
 }

@@ -210,6 +210,9 @@ impl Batch {
             Arc::ptr_eq(&self.feed, &other.feed),
             "records stay with their feed"
         );
+        if other.is_empty() {
+            other.forget_taken();
+        }
         other.records.push(self.records[self.next].take());
         self.next += 1;
     }

@@ -16,6 +16,8 @@ use crate::log::LogError;
 /// How often it is looked whether Kafka is back, and how long that may take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_FOR: Duration = Duration::from_millis(300);
+/// How long what was sent before may take to be handed out.
+const UNDER_WAY: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub(super) struct Outage {
@@ -68,8 +70,18 @@ impl Outage {
         Ok(())
     }
 
-    /// Kafka answers.
-    pub(super) fn over(&mut self) {
+    /// Something came from Kafka; right after the beginning that was still under way.
+    pub(super) fn heard(&mut self) {
+        if self
+            .begun
+            .as_ref()
+            .is_some_and(|b| b.at.elapsed() > UNDER_WAY)
+        {
+            self.over();
+        }
+    }
+
+    fn over(&mut self) {
         if let Some(begun) = self.begun.take() {
             let seconds = begun.at.elapsed().as_secs();
             tracing::warn!(seconds, "kafka {}: it answers again", self.place);

@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset as RdOffset;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset as RdOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 
 use super::native::{Batch, Feed, Item};
 use super::outage::Outage;
@@ -28,6 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a partition may take to be begun anew.
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+const SEEK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How partitions are begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +194,7 @@ impl Reader {
             self.hand_out(&mut share)?;
             let (left, count) = (share.left, share.count);
             if count > 0 {
-                self.outage.over();
+                self.outage.heard();
                 self.look_past_control_records(false);
                 self.adapt(POLL_BYTES - left, count);
                 return Ok(count);
@@ -317,13 +319,8 @@ impl Reader {
         offset: i64,
         paused: bool,
     ) -> Result<(), KafkaError> {
-        let consumer = self.feed.consumer();
-        let topic = &self.shared.identity().topic;
         if self.mode == Mode::Group {
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, RdOffset::Offset(offset))?;
-            consumer.seek_partitions(list, SEEK_PATIENCE)?;
-            return Ok(());
+            return self.seek(partition, offset);
         }
         // It may have stopped by itself, because of the error.
         self.feed.stop(partition).ok();
@@ -331,9 +328,27 @@ impl Reader {
             .start(partition, offset)
             .map_err(KafkaError::Global)?;
         if paused {
-            consumer.pause(&self.shared.list([partition as u32]))?;
+            let list = self.shared.list([partition as u32]);
+            self.feed.consumer().pause(&list)?;
         }
         Ok(())
+    }
+
+    /// Of an assigned partition. While librdkafka has not begun to fetch it, it refuses.
+    fn seek(&self, partition: i32, offset: i64) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + SEEK_PATIENCE;
+        loop {
+            let mut list = TopicPartitionList::new();
+            let topic = &self.shared.identity().topic;
+            list.add_partition_offset(topic, partition, RdOffset::Offset(offset))?;
+            let list = self.feed.consumer().seek_partitions(list, SEEK_PATIENCE)?;
+            let elements = list.elements();
+            let sought = elements.iter().try_for_each(TopicPartitionListElem::error);
+            if sought.is_ok() || Instant::now() > deadline {
+                return sought;
+            }
+            std::thread::sleep(SEEK_PAUSE);
+        }
     }
 
     /// What an error in the place of a record means.

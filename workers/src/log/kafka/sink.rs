@@ -159,7 +159,7 @@ impl KafkaSink {
     fn note_progress(&mut self) -> u64 {
         let acknowledged = self.deliveries().acknowledged.load(Ordering::Relaxed);
         if acknowledged == self.sent {
-            self.outage.over();
+            self.outage.heard();
         }
         acknowledged
     }
@@ -168,9 +168,10 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         self.serve(Duration::ZERO)?;
-        let topic = self.shared.identity().topic.clone();
+        let shared = Arc::clone(&self.shared);
         loop {
-            let native = BaseRecord::with_opaque_to(&topic, self.sent as usize)
+            let topic = &shared.identity().topic;
+            let native = BaseRecord::with_opaque_to(topic, self.sent as usize)
                 .partition(self.partition as i32)
                 .timestamp(millis(record.timestamp))
                 .key(&record.key[..])

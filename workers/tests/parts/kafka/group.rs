@@ -298,3 +298,37 @@ fn the_group_learns_how_far_a_partition_is_committed() {
         }
     }
 }
+
+#[test]
+fn a_partition_of_ours_can_be_given_up_and_read_from_elsewhere() {
+    let Some(kafka) = kafka() else { return };
+    let _quiet = undisturbed();
+    let settings = new_topic(&kafka, 2);
+    contract::write(&*open(&settings), 0, &contract::records(10));
+    let log = grouped(&settings, "one");
+    let mut member = log.member(0, 1).unwrap();
+    assert_eq!(next_changes(&mut *member).assigned, [0, 1]);
+    assert!(
+        member.source().assign(0, 0).is_err(),
+        "it is not accepted yet"
+    );
+    assert!(member.accept(&[(0, 0)]).is_err(), "where does 1 begin?");
+    member.accept(&[(0, 0), (1, 0)]).unwrap();
+    assert!(member.accept(&[(0, 0), (1, 0)]).is_err(), "it was answered");
+    assert!(member.give_back(&[0]).is_err(), "nothing was revoked");
+    // Before anything of it was fetched, and afterwards.
+    for start in [5, 2, 9, 0] {
+        member.source().assign(0, start).unwrap();
+        let read = contract::read(member.source(), 10 - start as usize);
+        assert_eq!(read[0].offset, start);
+        assert_eq!(member.source().position(0), 10);
+        member.source().release(0).unwrap();
+        assert_eq!(member.source().position(0), 0);
+    }
+    contract::write(&*open(&settings), 0, &contract::records(1));
+    contract::write(&*open(&settings), 1, &contract::records(1));
+    let read = contract::read(member.source(), 1);
+    assert_eq!(read[0].partition, 1);
+    member.source().assign(0, 10).unwrap();
+    assert_eq!(contract::read(member.source(), 1)[0].offset, 10);
+}
