@@ -273,11 +273,13 @@ fn every_rule_has_a_message_and_a_case_above() {
     let begin = [
         "metadata.name must be at most 52",
         "name must not be dt or hour",
+        "spec.kafka.external must not be added or removed",
         "spec.kafka.topic.name must not change",
         "spec.kafka.topic.partitions must not shrink",
         "spec.sink.partitionBy.time.granularity must not change",
         "spec.sink.rotation.maxBytes must be between",
         "spec.sink.s3 must keep its bucket and prefix",
+        "spec.sink.s3.sse.kmsKeyId must be set for type KMS only",
         "spec.source must have exactly one",
         "spec.source must keep its kind",
         "spec.transform.parser.pattern must be set",

@@ -139,3 +139,16 @@ impl From<CommitError> for EtlError {
         Self::Commit(Box::new(error))
     }
 }
+
+impl EtlError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::Commit(error) => error.may_pass(),
+            Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
+            Self::List { .. } | Self::Encode(_) => true,
+            _ => false,
+        }
+    }
+}
