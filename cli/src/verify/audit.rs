@@ -8,9 +8,10 @@ use indicatif::ProgressBar;
 use logpipe_workers::checkpoint::Checkpoint;
 use logpipe_workers::etl::name::ObjectName;
 
+use super::log::{Comparison, Witness};
 use super::names::{Chain, Entry, chains, id8};
 use super::numbers::{Bounds, LaneCache, Numbers, generated};
-use super::report::{Faults, Kind, Lane, Partition, Report};
+use super::report::{Faults, Kind, Lane, LogPart, Partition, Report};
 use super::rows::{self, Row};
 use super::runs::Runs;
 use crate::place::Place;
@@ -23,14 +24,18 @@ pub(super) struct Options {
     pub(super) running: bool,
 }
 
-/// Audits a place.
+/// Audits a place, against the log too where there is one to ask.
 pub(super) fn audit(
     place: &Place,
     options: Options,
+    mut witness: Option<Witness<'_>>,
     progress: &ProgressBar,
 ) -> anyhow::Result<Report> {
     // The checkpoints first: what is committed then has all its files in any listing that comes after.
     let checkpoints = place.checkpoints()?;
+    if let Some(witness) = &witness {
+        witness.check(&checkpoints)?;
+    }
     let (files, other_files) = list(place)?;
     progress.set_length(files.iter().map(|file| file.object.size).sum());
     let mut audit = Audit {
@@ -39,13 +44,22 @@ pub(super) fn audit(
         faults: Faults::default(),
         producers: BTreeMap::new(),
         generators: BTreeMap::new(),
+        log: Vec::new(),
     };
     let mut partitions = Vec::new();
     for chain in &chains(files) {
         let checkpoint = chain.checkpoint(&checkpoints);
-        partitions.push(audit.chain(chain, checkpoint));
+        let comparison = match (&mut witness, checkpoint) {
+            (Some(witness), Some(checkpoint)) if witness.knows(&chain.topic_id8) => {
+                Some(Comparison::begin(witness, checkpoint)?)
+            }
+            _ => None,
+        };
+        partitions.push(audit.chain(chain, checkpoint, comparison)?);
     }
-    audit.unseen_partitions(&checkpoints, &partitions);
+    for checkpoint in unseen(&checkpoints, &partitions) {
+        audit.without_files(checkpoint, witness.as_mut())?;
+    }
     progress.finish_and_clear();
     Ok(audit.finish(options, &checkpoints, partitions, other_files))
 }
@@ -74,6 +88,19 @@ fn list(place: &Place) -> anyhow::Result<(Vec<Entry>, u64)> {
     Ok((files, other))
 }
 
+/// The checkpoints of partitions without a file.
+fn unseen<'a>(
+    checkpoints: &'a [Checkpoint],
+    partitions: &[Partition],
+) -> impl Iterator<Item = &'a Checkpoint> {
+    checkpoints.iter().filter(|checkpoint| {
+        let id8 = id8(checkpoint);
+        let seen =
+            |found: &Partition| found.partition == checkpoint.partition && found.topic_id8 == id8;
+        !partitions.iter().any(seen)
+    })
+}
+
 /// Lines of one file whose text is not what was generated.
 #[derive(Default)]
 struct BadLines {
@@ -88,10 +115,16 @@ struct Audit<'a> {
     /// By the topic's id and the producer key.
     producers: BTreeMap<(String, String), Numbers>,
     generators: BTreeMap<String, Numbers>,
+    log: Vec<LogPart>,
 }
 
 impl Audit<'_> {
-    fn chain(&mut self, chain: &Chain, checkpoint: Option<&Checkpoint>) -> Partition {
+    fn chain(
+        &mut self,
+        chain: &Chain,
+        checkpoint: Option<&Checkpoint>,
+        mut comparison: Option<Comparison<'_>>,
+    ) -> anyhow::Result<Partition> {
         let mut found = Partition {
             topic: chain.topic.clone(),
             topic_id8: chain.topic_id8.clone(),
@@ -107,20 +140,35 @@ impl Audit<'_> {
         for file in &chain.files {
             if file.name.start >= reach {
                 self.doubles(chain, std::mem::take(&mut places), &mut found);
+                // Rows of files that cannot be read cannot be compared either.
+                comparison =
+                    comparison.filter(|_| unreadable == self.faults.count(Kind::Unreadable));
+                if let Some(comparison) = &mut comparison {
+                    comparison.compare(reach, &mut self.faults)?;
+                }
             }
             reach = reach.max(file.name.end);
             let committed = found.next.is_none_or(|next| file.name.start < next);
             committed_files += u64::from(committed);
-            self.file(file, committed, &mut places, &mut found);
+            self.file(
+                file,
+                committed,
+                &mut places,
+                comparison.as_mut(),
+                &mut found,
+            )?;
         }
         self.doubles(chain, places, &mut found);
-        // Rows of files that cannot be read cannot be counted either.
-        if unreadable == self.faults.count(Kind::Unreadable)
-            && let Some(checkpoint) = checkpoint
-        {
+        if unreadable != self.faults.count(Kind::Unreadable) {
+            return Ok(found); // Nor can they be counted.
+        }
+        if let Some(checkpoint) = checkpoint {
             self.totals(chain, checkpoint, committed_files, &found);
         }
-        found
+        if let Some(comparison) = comparison {
+            self.log.push(comparison.finish(&mut self.faults)?);
+        }
+        Ok(found)
     }
 
     /// Tells of rows with the same offset and line.
@@ -139,7 +187,15 @@ impl Audit<'_> {
         }
     }
 
-    fn file(&mut self, file: &Entry, committed: bool, places: &mut Runs, found: &mut Partition) {
+    fn file(
+        &mut self,
+        file: &Entry,
+        committed: bool,
+        places: &mut Runs,
+        comparison: Option<&mut Comparison<'_>>,
+        found: &mut Partition,
+    ) -> anyhow::Result<()> {
+        let mut comparison = comparison.filter(|_| committed);
         let mut last = None;
         let (mut disorder, mut misplaced, mut bad) = (0, 0, BadLines::default());
         let (producers, generators) = (&mut self.producers, &mut self.generators);
@@ -152,6 +208,9 @@ impl Audit<'_> {
                 row.partition == file.name.partition && file.name.range().contains(&row.offset);
             misplaced += u64::from(!here);
             places.insert(u128::from(row.offset) << 32 | u128::from(row.line));
+            if let Some(comparison) = &mut comparison {
+                comparison.row(row);
+            }
             if let Some((producer, sequence)) = row.sequence {
                 lanes
                     .numbers(producers, producer)
@@ -163,6 +222,9 @@ impl Audit<'_> {
             }
         });
         self.progress.inc(file.object.size);
+        if let Some(failure) = self.place.failure() {
+            bail!("failed to read {}: {failure}", file.path);
+        }
         self.tell(file, disorder, misplaced, &bad);
         found.disorder += disorder;
         found.misplaced += misplaced;
@@ -175,6 +237,7 @@ impl Audit<'_> {
                 format!("{}: it cannot be read: {}", file.path, causes.join(": "))
             }),
         }
+        Ok(())
     }
 
     fn tell(&mut self, file: &Entry, disorder: u64, misplaced: u64, bad: &BadLines) {
@@ -222,22 +285,25 @@ impl Audit<'_> {
         }
     }
 
-    /// Partitions that have a checkpoint with commits, and not one file.
-    fn unseen_partitions(&mut self, checkpoints: &[Checkpoint], partitions: &[Partition]) {
-        for checkpoint in checkpoints.iter().filter(|found| found.totals.files > 0) {
-            let id8 = id8(checkpoint);
-            let seen = partitions
-                .iter()
-                .any(|found| found.partition == checkpoint.partition && found.topic_id8 == id8);
-            if !seen {
-                self.faults.add(Kind::Gap, 1, || {
-                    format!(
-                        "partition {}: {} files were committed, but none is there",
-                        checkpoint.partition, checkpoint.totals.files
-                    )
-                });
-            }
+    /// A partition that has a checkpoint, and not one file.
+    fn without_files(
+        &mut self,
+        checkpoint: &Checkpoint,
+        witness: Option<&mut Witness<'_>>,
+    ) -> anyhow::Result<()> {
+        if checkpoint.totals.files > 0 {
+            self.faults.add(Kind::Gap, 1, || {
+                format!(
+                    "partition {}: {} files were committed, but none is there",
+                    checkpoint.partition, checkpoint.totals.files
+                )
+            });
         }
+        if let Some(witness) = witness.filter(|witness| witness.has(checkpoint)) {
+            let comparison = Comparison::begin(witness, checkpoint)?;
+            self.log.push(comparison.finish(&mut self.faults)?);
+        }
+        Ok(())
     }
 
     fn finish(
@@ -255,8 +321,10 @@ impl Audit<'_> {
             .iter()
             .map(|found| found.totals.rows + found.totals.dead)
             .sum();
+        let not_there: u64 = self.log.iter().map(|part| part.missing).sum();
         // A line that is missing or twice shows in more than one of these.
         let lost = sum(&producers, |lane| lane.missing)
+            .max(not_there)
             .max(if options.running {
                 0
             } else {
@@ -275,6 +343,7 @@ impl Audit<'_> {
             pending: partitions.iter().map(|found| found.pending).sum(),
             other_files,
             partitions,
+            log: self.log,
             producers,
             generators,
             faults: self.faults,

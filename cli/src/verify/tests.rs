@@ -9,7 +9,13 @@ use super::*;
 use crate::place::Place;
 
 fn check(tree: &Tree) -> Report {
-    audit(&tree.place(), Options::default(), &ProgressBar::hidden()).unwrap()
+    audit(
+        &tree.place(),
+        Options::default(),
+        None,
+        &ProgressBar::hidden(),
+    )
+    .unwrap()
 }
 
 /// The report of a tree that breaks the promise in just these ways.
@@ -238,7 +244,7 @@ fn a_damaged_page_is_found() {
         .unwrap();
     bytes[middle - 3] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let report = audit(&place, Options::default(), &ProgressBar::hidden()).unwrap();
+    let report = audit(&place, Options::default(), None, &ProgressBar::hidden()).unwrap();
     assert!(!report.exactly_once);
     assert_eq!(
         report.faults.count(Kind::BadChecksum),
@@ -290,7 +296,7 @@ fn a_partition_that_is_behind_is_no_loss_while_the_pipeline_runs() {
     tree.remove(1, 8, "hour=08");
     tree.checkpoints.clear();
     let running = Options { running: true };
-    let report = audit(&tree.place(), running, &ProgressBar::hidden()).unwrap();
+    let report = audit(&tree.place(), running, None, &ProgressBar::hidden()).unwrap();
     assert!(report.exactly_once, "{:#?}", report.faults.told);
     assert_eq!((report.lines, report.lost), (51, 0));
     // Without that word they are lost, up to the highest number that is there.
@@ -305,7 +311,7 @@ fn nothing_to_check_is_an_error_that_says_what_to_do() {
     let error = |name: &str| {
         let place = Place::open(name);
         let report =
-            place.and_then(|place| audit(&place, Options::default(), &ProgressBar::hidden()));
+            place.and_then(|place| audit(&place, Options::default(), None, &ProgressBar::hidden()));
         report.unwrap_err().to_string()
     };
     assert!(error(name).contains("holds no Parquet yet: run a pipeline first"));

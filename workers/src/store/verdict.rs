@@ -239,7 +239,9 @@ pub(super) fn answered(answer: &Answer) -> Verdict {
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Refusal::Denied(told),
         "InvalidAccessKeyId" => Refusal::UnknownKey(told),
         "SignatureDoesNotMatch" => Refusal::WrongSecret(told),
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Refusal::ExpiredToken(told),
+        "ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired" => {
+            Refusal::ExpiredToken(told)
+        }
         "RequestTimeTooSkewed" | "RequestExpired" => Refusal::ClockSkew(answer.ahead),
         "NoSuchBucket" => Refusal::NoBucket(told),
         "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" => {
