@@ -29,12 +29,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{Identity, Log, LogError, Offset, Sink, Source};
+use super::{Fixed, Identity, Log, LogError, Member, Offset, Sink, Source};
 
 mod config;
 mod connect;
 mod context;
 mod explain;
+mod member;
 mod native;
 mod outage;
 mod reader;
@@ -44,6 +45,7 @@ pub mod topic;
 
 use connect::Found;
 use context::Events;
+use member::GroupMember;
 use sink::KafkaSink;
 use source::KafkaSource;
 
@@ -148,6 +150,17 @@ impl Log for KafkaLog {
             Arc::clone(&self.shared),
             partition,
         )?))
+    }
+
+    fn member(&self, index: u32, count: u32) -> Result<Box<dyn Member>, LogError> {
+        let Some(group) = &self.shared.options.group else {
+            let partitions = self.identity().partitions;
+            let source = self.source()?;
+            return Ok(Box::new(Fixed::new(source, partitions, index, count)));
+        };
+        self.shared.check_identity()?;
+        let member = GroupMember::join(Arc::clone(&self.shared), group, index)?;
+        Ok(Box::new(member))
     }
 
     fn check_identity(&self) -> Result<(), LogError> {

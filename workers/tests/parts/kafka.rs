@@ -1,4 +1,5 @@
 //! Real Kafka behind the traits of the log.
 
 mod contract;
+mod group;
 mod support;

@@ -40,9 +40,10 @@ pub(super) fn refused(settings: &KafkaSettings, error: &KafkaError) -> LogError 
         other => other.to_string(),
     };
     // Certificates and keys are read when a client is made.
-    let code = match reason.to_lowercase().contains("ssl") {
-        true => Code::SSL,
-        false => Code::InvalidArgument,
+    let code = if reason.to_lowercase().contains("ssl") {
+        Code::SSL
+    } else {
+        Code::InvalidArgument
     };
     LogError::Refused {
         what: explain::text(settings, code, &reason),

@@ -16,7 +16,7 @@ use super::native::{Description, Failure};
 use crate::log::LogError;
 
 /// How long brokers may take until a topic is ready.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What was found and done.
