@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     checkpoints: Option<PathBuf>,
     /// With `manifest`, reads the manifest's topic again, record by record, and compares
-    #[arg(long, value_enum, default_value_t, requires = "filename")]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "place")]
     kafka: KafkaMode,
     /// How to print the report
     #[arg(short = 'o', long, value_enum, default_value_t)]

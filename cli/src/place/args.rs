@@ -24,17 +24,17 @@ pub(crate) struct PlaceArgs {
     #[arg(short = 'f', long, value_name = "MANIFEST", conflicts_with = "place")]
     pub(crate) filename: Option<PathBuf>,
     /// The manifest's data folder [default: ./logpipe-data/NAME]
-    #[arg(long, value_name = "DIR", requires = "filename")]
+    #[arg(long, value_name = "DIR", conflicts_with = "place")]
     data_dir: Option<PathBuf>,
     /// Where the manifest's Parquet is
-    #[arg(long, value_enum, default_value_t, requires = "filename")]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "place")]
     pub(crate) sink: SinkMode,
     /// The folder that stands for the manifest's Secrets: DIR/NAME/KEY is a file
     #[arg(
         long,
         value_name = "DIR",
         default_value = "secrets",
-        requires = "filename"
+        conflicts_with = "place"
     )]
     pub(crate) secrets: PathBuf,
 }

@@ -33,26 +33,27 @@ impl Witness<'_> {
     /// Refuses checkpoints of another log, and a place without any: what is committed is not known then.
     pub(super) fn check(&self, checkpoints: &[Checkpoint]) -> anyhow::Result<()> {
         let identity = self.identity;
-        let Some(checkpoint) = checkpoints.first() else {
+        if checkpoints.is_empty() {
             bail!(
                 "there are no checkpoints, so nobody knows which records of {} are committed: name their folder with \
                  --checkpoints DIR",
                 identity.topic
             );
-        };
+        }
         let other = checkpoints.iter().find(|checkpoint| {
             checkpoint.cluster != identity.cluster || checkpoint.topic_id != identity.topic_id
         });
-        ensure!(
-            other.is_none(),
-            "the checkpoints are of topic id {} in cluster {}, and Kafka's topic {} has the id {} in cluster {}: name the \
-             folder of this topic's checkpoints with --checkpoints DIR, or the other Kafka",
-            other.unwrap_or(checkpoint).topic_id,
-            other.unwrap_or(checkpoint).cluster,
-            identity.topic,
-            identity.topic_id,
-            identity.cluster
-        );
+        if let Some(other) = other {
+            bail!(
+                "the checkpoints are of topic id {} in cluster {}, and Kafka's topic {} has the id {} in cluster {}: name \
+                 the folder of this topic's checkpoints with --checkpoints DIR, or the other Kafka",
+                other.topic_id,
+                other.cluster,
+                identity.topic,
+                identity.topic_id,
+                identity.cluster
+            );
+        }
         Ok(())
     }
 

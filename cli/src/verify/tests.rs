@@ -333,6 +333,51 @@ fn the_exit_code_says_whether_the_promise_is_kept() {
     assert_eq!(code(&tree), ExitCode::FAILURE);
 }
 
+#[test]
+fn flags_of_a_manifest_without_one_are_wrong_usage() {
+    use clap::Parser as _;
+    for flag in [
+        "--sink=manifest",
+        "--kafka=manifest",
+        "--secrets=s",
+        "--data-dir=d",
+    ] {
+        let refused = Cli::try_parse_from(["verify", "somewhere", flag]);
+        let error = refused.err().unwrap().to_string();
+        assert!(
+            error.contains("'[DIR|S3]' cannot be used with '--"),
+            "{error}"
+        );
+        assert!(
+            Cli::try_parse_from(["verify", "-f", "m.yaml", flag]).is_ok(),
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn checkpoints_are_taken_from_where_the_user_says() {
+    let tree = Tree::good();
+    let place = tree.place();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let code = |place: &str| {
+        let dir = elsewhere.path().to_str().unwrap();
+        let args = ["verify", place, "--checkpoints", dir];
+        run(&<Cli as clap::Parser>::parse_from(args).args)
+    };
+    let there = tree.path().join("checkpoints/p00001.checkpoint");
+    let mut checkpoint = tree.checkpoints[1].clone();
+    assert_eq!(code(&place.name).unwrap(), ExitCode::SUCCESS);
+    // A checkpoint that says more was committed.
+    checkpoint.next += 1;
+    let bytes = crate::place::checkpoints::encode(&checkpoint);
+    fs::write(elsewhere.path().join(there.file_name().unwrap()), bytes).unwrap();
+    assert_eq!(code(&place.name).unwrap(), ExitCode::FAILURE);
+    drop(fs::remove_dir_all(elsewhere.path()));
+    let error = code(&place.name).unwrap_err().to_string();
+    assert!(error.contains("of --checkpoints is not there"), "{error}");
+}
+
 #[derive(clap::Parser)]
 struct Cli {
     #[command(flatten)]

@@ -2,4 +2,5 @@
 
 mod contract;
 mod group;
+mod security;
 mod support;

@@ -12,6 +12,8 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use super::explain::closed_early;
+
 /// More than these are not kept: they would be of the same kinds.
 const MOST_TROUBLES: usize = 32;
 
@@ -31,6 +33,10 @@ impl Troubles {
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };
+        self.push(code, reason);
+    }
+
+    fn push(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut troubles = lock(&self.0);
         if troubles.len() == MOST_TROUBLES {
             troubles.pop_front();
@@ -39,6 +45,13 @@ impl Troubles {
             code,
             reason: reason.to_owned(),
         });
+    }
+
+    /// A connection that was closed before anything was said on it is written only.
+    pub(super) fn note_written(&self, facility: &str, text: &str) {
+        if facility == "FAIL" && closed_early(text) {
+            self.push(RDKafkaErrorCode::BrokerTransportFailure, text);
+        }
     }
 
     /// Those that came since the last call.
@@ -117,6 +130,7 @@ impl Events {
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.counted();
+        self.troubles.note_written(facility, text);
         log(level, facility, text);
     }
 

@@ -8,9 +8,9 @@ use logpipe_api::settings::KafkaSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::Shared;
 use super::context::{Events, Trouble};
 use super::explain::{self, Hope};
-use super::{PATIENCE, Shared};
 use crate::log::LogError;
 
 /// How often it is looked whether Kafka is back, and how long that may take.
@@ -54,7 +54,7 @@ impl Outage {
             looked: now,
             told: BTreeSet::new(),
         });
-        if hope == Hope::Connection && begun.at.elapsed() > PATIENCE {
+        if hope == Hope::Connection && begun.at.elapsed() > shared.options.patience {
             return Err(shared.explain(*code, reason));
         }
         // That all brokers are down was said of each of them.
