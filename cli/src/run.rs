@@ -170,25 +170,28 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
 /// What of this run is where.
 fn places(args: &Args, pipeline: &LogPipeline, dir: &Path) -> String {
     let mut here = vec!["checkpoints"];
-    let mut elsewhere = String::new();
+    let mut elsewhere = Vec::new();
     match args.modes.kafka {
         KafkaMode::Embedded => here.insert(0, "log"),
         KafkaMode::Manifest => {
-            elsewhere += &format!(", lines through the topic {}", pipeline.topic_name());
+            elsewhere.push(format!(
+                ", lines through the topic {}",
+                pipeline.topic_name()
+            ));
         }
     }
     match args.modes.sink {
         SinkMode::Local => here.push("Parquet"),
         SinkMode::Manifest => {
             let bucket = &pipeline.spec.sink.s3.bucket;
-            elsewhere += &format!(", Parquet in s3://{bucket}/{}", pipeline.prefix());
+            elsewhere.push(format!(", Parquet in s3://{bucket}/{}", pipeline.prefix()));
         }
     }
     let here = match here.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => here.concat(),
     };
-    format!("{here} in {}{elsewhere}", dir.display())
+    format!("{here} in {}{}", dir.display(), elsewhere.concat())
 }
 
 fn table<'a>(args: &'a Args, pipeline: &LogPipeline, dir: &DataDir, shown_dir: &Path) -> Table<'a> {
@@ -198,16 +201,16 @@ fn table<'a>(args: &'a Args, pipeline: &LogPipeline, dir: &DataDir, shown_dir: &
             prefix: pipeline.prefix(),
         };
     }
-    let mut flags = "--sink manifest".to_owned();
+    let mut flags = vec!["--sink manifest".to_owned()];
     if pipeline.spec.sink.s3.credentials.is_some() || pipeline.spec.sink.s3.tls.is_some() {
-        flags += &format!(" --secrets {}", args.modes.secrets.display());
+        flags.push(format!("--secrets {}", args.modes.secrets.display()));
     }
     if args.data_dir.is_some() {
-        flags += &format!(" --data-dir {}", shown_dir.display());
+        flags.push(format!("--data-dir {}", shown_dir.display()));
     }
     Table::Bucket {
         settings: S3Settings::new(pipeline, &args.modes.secrets()),
-        flags,
+        flags: flags.join(" "),
         checkpoints: dir.checkpoints(),
         manifest: &args.manifest,
     }

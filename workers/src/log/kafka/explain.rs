@@ -158,7 +158,7 @@ fn body(settings: &KafkaSettings, code: Code, reason: &str) -> String {
 fn connection(reason: &str) -> String {
     let why = clean(reason);
     if let Some(foreign) = foreign(reason) {
-        return format!("{foreign}");
+        return foreign.clone();
     }
     let remedy = if reason.contains("refused") {
         "nothing listens on that port: start Kafka, or correct the address"
