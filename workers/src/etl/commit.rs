@@ -98,13 +98,11 @@ pub enum CommitError {
 impl CommitError {
     /// Whether starting again may help, without a person who mends something first.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Fenced { .. }
-                | Self::TakenInGroup { .. }
-                | Self::Store(_)
-                | Self::Put(PutError::Failed { .. })
-        )
+        match self {
+            Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
+            Self::Put(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

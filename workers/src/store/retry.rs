@@ -132,7 +132,7 @@ impl Attempts<'_> {
                 self.refusals = 0;
                 let limit = self.policy.transient;
                 if limit.is_some_and(|limit| self.since.elapsed() >= limit) {
-                    return Err(GaveUp::Refused(bucket.unreachable(reason)));
+                    return Err(GaveUp::Refused(bucket.unreachable(&reason)));
                 }
                 (reason, "it is waited for, and nothing is lost")
             }

@@ -14,6 +14,7 @@ use logpipe_api::pipeline::{Addressing, Sse, SseType};
 use logpipe_api::settings::S3Settings;
 use logpipe_workers::etl::batch::Object;
 use logpipe_workers::etl::encode::{DIGEST_KEY, EncodedFile};
+use logpipe_workers::log::Identity;
 use logpipe_workers::store::{CreateOnly, PutError, Store};
 use object_store::ObjectStoreExt;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -235,11 +236,9 @@ async fn send(parts: &Parts, service: &str, mut request: HttpRequest, path: &str
         .unwrap()
 }
 
-/// A key for a while, which may do what the policy says.
-async fn assume_role(parts: &Parts, actions: &str) -> [String; 3] {
-    let policy = format!(
-        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":[{actions}],"Resource":["arn:aws:s3:::*"]}}]}}"#
-    );
+/// A key for a while, which may do what the statements of the policy say.
+async fn assume_role(parts: &Parts, statements: &str) -> [String; 3] {
+    let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     let encoded = policy.bytes().fold(String::new(), |encoded, byte| {
         encoded + &format!("%{byte:02X}")
     });
@@ -263,36 +262,55 @@ async fn each_right_that_a_session_lacks_is_named() {
     let Some(parts) = Parts::plain("rights") else {
         return;
     };
+    let objects = |actions: &str| {
+        let (bucket, prefix) = (&parts.settings.bucket, &parts.settings.prefix);
+        format!(
+            r#"{{"Effect":"Allow","Action":[{actions}],"Resource":"arn:aws:s3:::{bucket}/{prefix}*"}}"#
+        )
+    };
+    let (bucket, prefix) = (&parts.settings.bucket, &parts.settings.prefix);
+    let folder = prefix.trim_end_matches('/');
+    let list = format!(
+        r#"{{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::{bucket}",
+        "Condition":{{"StringLike":{{"s3:prefix":["{folder}","{folder}/*"]}}}}}}"#
+    );
+    let both = objects(r#""s3:PutObject","s3:GetObject""#);
     let cases = [
         (
-            r#""s3:GetObject","s3:ListBucket""#,
-            "access denied for PutObject (403 AccessDenied",
+            format!("{},{list}", objects(r#""s3:GetObject""#)),
+            "PutObject",
         ),
         (
-            r#""s3:PutObject","s3:ListBucket""#,
-            "access denied for GetObject (403 AccessDenied",
+            format!("{},{list}", objects(r#""s3:PutObject""#)),
+            "GetObject",
         ),
-        (
-            r#""s3:PutObject","s3:GetObject""#,
-            "access denied for ListBucket (403 AccessDenied",
-        ),
+        (both.clone(), "ListBucket"),
     ];
-    for (actions, expected) in cases {
+    for (statements, operation) in cases {
         let dir = tempfile::tempdir().unwrap();
-        let [key, secret, token] = assume_role(&parts, actions).await;
+        let [key, secret, token] = assume_role(&parts, &statements).await;
         let settings = parts.with_key(dir.path(), &key, &secret, Some(&token));
         let error = refused(&settings).await;
-        assert!(error.contains(expected), "{actions}: {error}");
+        let expected = format!("access denied for {operation} (403 AccessDenied");
+        assert!(error.contains(&expected), "{statements}: {error}");
     }
-    // These three are enough: what the probe wrote stays, and nothing is made of it.
+    // The policy of docs/how-to/s3.md is enough: what the probe wrote stays, and nothing is made of it.
     let dir = tempfile::tempdir().unwrap();
-    let [key, secret, token] =
-        assume_role(&parts, r#""s3:PutObject","s3:GetObject","s3:ListBucket""#).await;
+    let [key, secret, token] = assume_role(&parts, &format!("{both},{list}")).await;
     let settings = parts.with_key(dir.path(), &key, &secret, Some(&token));
     for _ in 0..2 {
         let mut store = Store::s3(&settings).unwrap();
         assert_eq!(store.probe().await.unwrap(), CreateOnly::Enforced);
         store.put(&object("a", "ours")).await.unwrap();
+        let error = store.put(&object("a", "other")).await.unwrap_err();
+        assert!(matches!(error, PutError::Conflict { .. }), "{error}");
+        let identity = Identity {
+            cluster: "c".to_owned(),
+            topic: "t".to_owned(),
+            topic_id: "id".to_owned(),
+            partitions: 1,
+        };
+        assert!(store.newest(&identity).await.unwrap().is_empty());
     }
     let tampered = parts.with_key(dir.path(), &key, &secret, Some(&token[..token.len() - 4]));
     let error = refused(&tampered).await;

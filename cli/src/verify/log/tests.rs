@@ -352,6 +352,30 @@ fn behind_a_cut_an_old_generation_that_lands_late_is_no_loss_but_a_lost_record_i
             .retain(|row| row.partition == 1 || row.offset != 6);
     }
     assert!(!told(&check(&broken, &log)).is_empty());
+    // Once the generation is known, it is that record that is told.
+    let mut broken = Tree::good();
+    for file in &mut broken.files {
+        file.rows
+            .retain(|row| row.partition == 1 || row.offset != 9);
+    }
+    let report = check(&broken, &log);
+    assert_eq!(
+        told(&report),
+        ["demo partition 0: 3 lines of the record at offset 9 not there"]
+    );
+    assert_eq!((report.log[0].missing, report.log[0].extra), (3, 0));
+}
+
+#[test]
+fn a_row_in_the_file_of_another_batch_is_misplaced_but_not_missing() {
+    let tree = Tree::good();
+    let log = log_of(&tree);
+    let mut broken = Tree::good();
+    let row = broken.file(0, 4, "hour=07").rows.remove(0);
+    broken.file(0, 0, "hour=07").rows.push(row);
+    let report = check(&broken, &log);
+    assert_eq!(report.faults.count(Kind::Misplaced), 1);
+    assert!(told(&report).is_empty(), "{:#?}", report.faults.told);
 }
 
 #[test]

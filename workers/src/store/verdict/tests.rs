@@ -126,6 +126,15 @@ fn a_refusal_says_what_failed_why_and_what_mends_it() {
         "bucket logs at http://127.0.0.1:9000: access denied for PutObject (403 AccessDenied: Access Denied): grant \
          s3:PutObject, s3:GetObject and s3:ListBucket to the key in /etc/secrets/s3"
     );
+    assert!(place.unreachable("cannot connect").may_pass());
+    for (refusal, may_pass) in [
+        (Refusal::ExpiredToken(String::new()), true),
+        (Refusal::Credentials(String::new()), true),
+        (Refusal::Denied(String::new()), false),
+        (Refusal::NoSpace(String::new()), false),
+    ] {
+        assert_eq!(place.refused("PutObject", refusal).may_pass(), may_pass);
+    }
     let behind = place.refused("PutObject", Refusal::ClockSkew(Some(-3601)));
     assert!(
         behind
