@@ -19,7 +19,7 @@ mod source;
 mod transform;
 
 pub use kafka::*;
-pub use resolve::QuantityError;
+pub use resolve::{QuantityError, bytes};
 pub use sink::*;
 pub use source::*;
 pub use transform::*;

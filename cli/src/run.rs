@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Suspend;
+use logpipe_api::settings::S3Settings;
 use logpipe_workers::etl::plans::Frozen;
+use logpipe_workers::log::kafka::topic::TopicReport;
 
 use crate::manifest::{self, Paint};
+use crate::modes::{KafkaMode, Modes, SinkMode};
 use crate::output::{self, Format};
 
 mod data_dir;
@@ -22,7 +25,8 @@ mod summary;
 
 use data_dir::DataDir;
 use display::Display;
-use roles::Roles;
+use roles::{Roles, Wanted};
+use summary::Table;
 
 /// How often roles and display move on.
 const STEP: Duration = Duration::from_millis(50);
@@ -30,7 +34,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// Run a LogPipeline manifest in this process.
 ///
 /// The generator, the file producer, an embedded log and the ETL run as threads; Parquet goes to a local
-/// folder. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
+/// folder. With `--kafka manifest` and `--sink manifest` it is the manifest's own Kafka and bucket. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
 /// again it goes on where it was: nothing lost, nothing twice.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -39,9 +43,11 @@ pub(crate) struct Args {
     /// The folder for the log, the checkpoints and the Parquet files [default: ./logpipe-data/<name>]
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Read the files to their end, commit, and stop, instead of following them
+    /// Read the files, or the topic, to their end, commit, and stop, instead of following them
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    modes: Modes,
     /// How to print progress and summary
     #[arg(short, long, default_value = "text")]
     output: Format,
@@ -90,7 +96,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
         .data_dir
         .clone()
         .unwrap_or_else(|| Path::new("logpipe-data").join(name));
-    let dir = DataDir::open(&shown_dir, pipeline, name)?;
+    let dir = DataDir::open(&shown_dir, pipeline, name, &args.modes)?;
     let display = Display::new(args.output, pipeline);
     display.start_logging();
     let interrupts = count_interrupts(&display)?;
@@ -107,9 +113,19 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let manifest =
         std::path::absolute(&args.manifest).context("cannot find the manifest's folder")?;
     let folder = manifest.parent().unwrap_or(Path::new("/"));
-    display.begin(name, &shown_dir);
+    display.begin(name, &shown_dir, &places(args, pipeline, &shown_dir));
     let started = Instant::now();
-    let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
+    let on_topic = |report: &TopicReport| display.topic(report);
+    let wanted = Wanted {
+        pipeline,
+        name,
+        folder,
+        once: args.once,
+        modes: &args.modes,
+        dir: &dir,
+        on_topic: &on_topic,
+    };
+    let mut roles = Roles::start(&wanted, on_plan)?;
     let mut stopping = false;
     while !roles.step() {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {
@@ -139,8 +155,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     summary::Summary {
         name,
         dir: &shown_dir,
-        parquet: dir.parquet(),
-        prefix: pipeline.prefix(),
+        table: table(args, pipeline, &dir, &shown_dir),
         counters: &counters,
         totals: totals?,
         plan: frozen,
@@ -150,6 +165,55 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     }
     .print(args.output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What of this run is where.
+fn places(args: &Args, pipeline: &LogPipeline, dir: &Path) -> String {
+    let mut here = vec!["checkpoints"];
+    let mut elsewhere = Vec::new();
+    match args.modes.kafka {
+        KafkaMode::Embedded => here.insert(0, "log"),
+        KafkaMode::Manifest => {
+            elsewhere.push(format!(
+                ", lines through the topic {}",
+                pipeline.topic_name()
+            ));
+        }
+    }
+    match args.modes.sink {
+        SinkMode::Local => here.push("Parquet"),
+        SinkMode::Manifest => {
+            let bucket = &pipeline.spec.sink.s3.bucket;
+            elsewhere.push(format!(", Parquet in s3://{bucket}/{}", pipeline.prefix()));
+        }
+    }
+    let here = match here.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => here.concat(),
+    };
+    format!("{here} in {}{}", dir.display(), elsewhere.concat())
+}
+
+fn table<'a>(args: &'a Args, pipeline: &LogPipeline, dir: &DataDir, shown_dir: &Path) -> Table<'a> {
+    if args.modes.sink == SinkMode::Local {
+        return Table::Local {
+            parquet: dir.parquet(),
+            prefix: pipeline.prefix(),
+        };
+    }
+    let mut flags = vec!["--sink manifest".to_owned()];
+    if pipeline.spec.sink.s3.credentials.is_some() || pipeline.spec.sink.s3.tls.is_some() {
+        flags.push(format!("--secrets {}", args.modes.secrets.display()));
+    }
+    if args.data_dir.is_some() {
+        flags.push(format!("--data-dir {}", shown_dir.display()));
+    }
+    Table::Bucket {
+        settings: S3Settings::new(pipeline, &args.modes.secrets()),
+        flags: flags.join(" "),
+        checkpoints: dir.checkpoints(),
+        manifest: &args.manifest,
+    }
 }
 
 /// The first Ctrl-C (or SIGTERM) drains; the second ends at once, which is as safe, only slower to start again.

@@ -11,6 +11,7 @@ mod assigned;
 pub mod contract;
 pub mod embedded;
 mod fixed;
+pub mod kafka;
 pub mod key;
 pub mod memory;
 mod random;
@@ -165,6 +166,13 @@ pub enum LogError {
         /// Why, where an earlier failure closed it.
         reason: Option<String>,
     },
+}
+
+impl LogError {
+    /// Whether trying again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Closed { .. })
+    }
 }
 
 /// Reads partitions in offset order.

@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use logpipe_api::LogPipeline;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::plans::Frozen;
+use logpipe_workers::log::kafka::topic::TopicReport;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -99,15 +100,23 @@ impl Display {
         drop(logs.with_ansi(std::io::stderr().is_terminal()).try_init());
     }
 
-    pub(super) fn begin(&self, name: &str, dir: &Path) {
+    /// `places` says in words what is where.
+    pub(super) fn begin(&self, name: &str, dir: &Path, places: &str) {
         match self.kind {
             Kind::Json => json(&serde_json::json!({
                 "event": "started", "pipeline": name, "dataDir": dir.display().to_string(),
             })),
-            _ => self.say(&format!(
-                "{name}: log, checkpoints and Parquet in {}",
-                dir.display()
-            )),
+            _ => self.say(&format!("{name}: {places}")),
+        }
+    }
+
+    pub(super) fn topic(&self, report: &TopicReport) {
+        match self.kind {
+            Kind::Json => json(&serde_json::json!({
+                "event": "topic", "topic": report.topic, "partitions": report.partitions,
+                "report": report.to_string(),
+            })),
+            _ => self.say(&report.to_string()),
         }
     }
 

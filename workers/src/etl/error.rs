@@ -6,6 +6,7 @@ use super::commit::CommitError;
 use super::parse::ParseError;
 use super::plans::PlanError;
 use crate::log::{LogError, Offset};
+use crate::store::ListError;
 
 /// Why the ETL stopped. Nothing is lost or doubled by any of these: the checkpoint stands where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum EtlError {
         place: String,
         /// Why.
         #[source]
-        source: object_store::Error,
+        source: ListError,
     },
     /// The last committed record is another one.
     #[error(
@@ -137,5 +138,19 @@ pub enum EtlError {
 impl From<CommitError> for EtlError {
     fn from(error: CommitError) -> Self {
         Self::Commit(Box::new(error))
+    }
+}
+
+impl EtlError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::Commit(error) => error.may_pass(),
+            Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
+            Self::List { source, .. } => matches!(source, ListError::Failed { .. }),
+            Self::Encode(_) => true,
+            _ => false,
+        }
     }
 }
