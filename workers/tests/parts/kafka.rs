@@ -1,6 +1,8 @@
 //! Real Kafka behind the traits of the log.
 
 mod contract;
+mod faults;
 mod group;
 mod security;
 mod support;
+mod topic;

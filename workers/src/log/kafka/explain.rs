@@ -311,6 +311,10 @@ fn because(reason: &str) -> String {
 fn clean(reason: &str) -> String {
     let reason = reason.split(" (after ").next().unwrap_or_default();
     let reason = reason
+        .split(": broker certificate could not be verified")
+        .next();
+    let reason = reason.unwrap_or_default();
+    let reason = reason
         .replace("/bootstrap:", ":")
         .replace("ipv4#", "")
         .replace("ipv6#", "");

@@ -5,6 +5,10 @@
 //! its partitions again without a rebalance. So leaving says nothing to the group; who does not come back is missed
 //! after those ten seconds.
 //!
+//! A broker that is away for longer than those ten seconds makes librdkafka forget who it is in the group, ask as nobody,
+//! and be fenced, which is final for a client. So a fenced member has lost its partitions and joins anew; only when
+//! that goes on there must be another process of the same instance.
+//!
 //! The group waits for the answer to one change before it tells the next: librdkafka (2.12, `rdkafka_cgrp.c`) begins
 //! no rebalance while it waits for an assign or unassign call. Until then it hands out no records at all.
 
@@ -14,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::context::Rebalance;
@@ -26,8 +30,14 @@ use crate::log::{Changes, LogError, Member, Offset, Record, Source};
 /// How often the group is told how far partitions are committed.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
+/// So many fencings within a minute are another process's work.
+const MOST_FENCINGS: usize = 3;
+const FENCINGS_WITHIN: Duration = Duration::from_mins(1);
+
 /// See the module.
 pub(super) struct GroupMember {
+    group: Group,
+    index: u32,
     source: GroupSource,
     /// What was told and is not answered yet.
     open: Option<Rebalance>,
@@ -36,35 +46,63 @@ pub(super) struct GroupMember {
     /// Not all notes were told.
     untold: bool,
     told_at: Instant,
+    fencings: Vec<Instant>,
 }
 
 impl GroupMember {
     pub(super) fn join(shared: Arc<Shared>, group: &Group, index: u32) -> Result<Self, LogError> {
-        let instance = format!("{}-{index}", group.instance);
-        let consumer = shared.consumer(&[
-            ("group.id", &group.id),
-            ("group.instance.id", &instance),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            ("session.timeout.ms", "10000"),
-            ("heartbeat.interval.ms", "3000"),
-            ("max.poll.interval.ms", "300000"),
-        ])?;
-        let topic = &shared.identity().topic;
-        consumer
-            .subscribe(&[topic])
-            .map_err(|error| shared.failed("join the consumer group", error.to_string()))?;
-        let feed = Arc::new(Feed::new(consumer, topic));
         Ok(Self {
-            source: GroupSource {
-                reader: Reader::new(Arc::clone(&shared), feed, Mode::Group),
-                shared,
-                owned: BTreeSet::new(),
-            },
+            group: group.clone(),
+            index,
+            source: GroupSource::join(shared, group, index)?,
             open: None,
             notes: BTreeMap::new(),
             untold: false,
             told_at: Instant::now(),
+            fencings: Vec::new(),
         })
+    }
+
+    /// Begins anew as a member that has nothing.
+    fn join_again(&mut self) -> Result<Changes, LogError> {
+        let now = Instant::now();
+        self.fencings
+            .retain(|at| now.duration_since(*at) < FENCINGS_WITHIN);
+        self.fencings.push(now);
+        if self.fencings.len() >= MOST_FENCINGS {
+            let code = RDKafkaErrorCode::FencedInstanceId;
+            return Err(self.source.shared.explain(code, ""));
+        }
+        tracing::warn!(
+            group = %self.group.id,
+            "the consumer group has forgotten this member while no broker answered; joining again"
+        );
+        let mut lost = std::mem::take(&mut self.source.owned);
+        if let Some(Rebalance::Assign(partitions)) = &self.open {
+            lost.extend(numbers(partitions));
+        }
+        self.leave();
+        self.notes.clear();
+        self.untold = false;
+        let shared = Arc::clone(&self.source.shared);
+        self.source = GroupSource::join(shared, &self.group, self.index)?;
+        Ok(Changes {
+            lost: lost.into_iter().collect(),
+            ..Changes::default()
+        })
+    }
+
+    /// Lets the client close itself when it is dropped: it waits for every change to be answered.
+    fn leave(&mut self) {
+        let consumer = self.source.reader.feed().consumer();
+        let topic = &self.source.shared.identity().topic;
+        consumer.context().close();
+        if let Some(rebalance) = self.open.take() {
+            rebalance.decline(consumer, topic);
+        }
+        while let Some(rebalance) = consumer.context().next_rebalance() {
+            rebalance.decline(consumer, topic);
+        }
     }
 
     /// Tells the group how far partitions are committed. What it does not take now it is told again.
@@ -129,6 +167,9 @@ impl Member for GroupMember {
 
     fn changes(&mut self) -> Result<Changes, LogError> {
         self.source.reader.serve()?;
+        if self.source.reader.is_fenced() {
+            return self.join_again();
+        }
         self.tell_notes_when_due();
         let mut changes = Changes::default();
         while self.open.is_none() {
@@ -225,15 +266,7 @@ impl Drop for GroupMember {
         if self.untold {
             self.tell_notes();
         }
-        let consumer = self.source.reader.feed().consumer();
-        // The client closes itself when it is dropped, and waits for every change to be answered.
-        consumer.context().close();
-        if let Some(rebalance) = self.open.take() {
-            rebalance.decline(consumer, &self.source.shared.identity().topic);
-        }
-        while let Some(rebalance) = consumer.context().next_rebalance() {
-            rebalance.decline(consumer, &self.source.shared.identity().topic);
-        }
+        self.leave();
     }
 }
 
@@ -246,6 +279,28 @@ struct GroupSource {
 }
 
 impl GroupSource {
+    fn join(shared: Arc<Shared>, group: &Group, index: u32) -> Result<Self, LogError> {
+        let instance = format!("{}-{index}", group.instance);
+        let consumer = shared.consumer(&[
+            ("group.id", &group.id),
+            ("group.instance.id", &instance),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "3000"),
+            ("max.poll.interval.ms", "300000"),
+        ])?;
+        let topic = &shared.identity().topic;
+        consumer
+            .subscribe(&[topic])
+            .map_err(|error| group_error(&shared, "join the consumer group", &error))?;
+        let feed = Arc::new(Feed::new(consumer, topic));
+        Ok(Self {
+            reader: Reader::new(Arc::clone(&shared), feed, Mode::Group),
+            shared,
+            owned: BTreeSet::new(),
+        })
+    }
+
     /// Back to how a partition is before it is assigned.
     fn forget(&mut self, partition: u32) {
         self.reader.forget(partition);

@@ -48,6 +48,8 @@ pub(super) struct Reader {
     most: usize,
     looked_at: Instant,
     outage: Outage,
+    /// The group knows this client no more.
+    fenced: bool,
     feed: Arc<Feed>,
 }
 
@@ -101,12 +103,18 @@ impl Reader {
             batch: Batch::new(Arc::clone(&feed)),
             most: FEWEST_RECORDS,
             looked_at: Instant::now(),
+            fenced: false,
             feed,
         }
     }
 
     pub(super) fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Whether this client is of no use to its group any more.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     /// Expects a partition's records from `offset` on. Reading them is begun by the caller.
@@ -173,6 +181,9 @@ impl Reader {
         self.begin_failed_anew()?;
         loop {
             self.serve()?;
+            if self.fenced {
+                return Ok(0);
+            }
             let mut share = Share {
                 each,
                 left: POLL_BYTES,
@@ -213,6 +224,10 @@ impl Reader {
             }
         }
         if let Some((code, reason)) = consumer.client().fatal_error() {
+            if code == RDKafkaErrorCode::FencedInstanceId {
+                self.fenced = true;
+                return Ok(());
+            }
             return Err(self.shared.explain(code, &reason));
         }
         for trouble in consumer.context().troubles.take() {

@@ -236,11 +236,26 @@ impl Job<'_> {
             .collect();
         self.talk()
             .ask(|request| request.set_configs(name, &pairs))?;
+        self.wait_until_set(&pairs)?;
         let done = changes
             .into_iter()
             .map(|(name, from, to)| Done::Set { name, from, to });
         self.report.done.extend(done);
         Ok(())
+    }
+
+    /// A broker may answer for a moment as it was before.
+    fn wait_until_set(&self, pairs: &[(String, String)]) -> Result<(), LogError> {
+        let deadline = Instant::now() + READY_PATIENCE;
+        let name = &self.settings.topic;
+        loop {
+            let found = self.talk().ask(|request| request.configs(name))?;
+            // Some values are written otherwise than they were given; that is for the next time to find.
+            if pairs.iter().all(|pair| found.contains(pair)) || Instant::now() > deadline {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn wait_until_ready(&self) -> Result<(), LogError> {

@@ -6,10 +6,11 @@ use logpipe_api::pipeline::RecordCompression;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::log::{Log, contract};
 
-use super::support::{kafka, new_topic};
+use super::support::{kafka, new_topic, undisturbed};
 
 #[test]
 fn kafka_is_a_log() {
+    let _quiet = undisturbed();
     let Some(kafka) = kafka() else { return };
     contract::all(&|| {
         let settings = new_topic(&kafka, contract::PARTITIONS);
@@ -19,6 +20,7 @@ fn kafka_is_a_log() {
 
 #[test]
 fn every_codec_keeps_records_as_they_are() {
+    let _quiet = undisturbed();
     let Some(kafka) = kafka() else { return };
     let codecs = [
         RecordCompression::None,

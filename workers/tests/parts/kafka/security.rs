@@ -8,7 +8,7 @@ use logpipe_workers::log::kafka::topic::ensure;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
 use logpipe_workers::log::{Log, LogError, contract};
 
-use super::support::{kafka, new_name, new_topic, part, parts, settings, wanted};
+use super::support::{kafka, new_name, new_topic, part, parts, settings, undisturbed, wanted};
 
 const MECHANISMS: [SaslMechanism; 3] = [
     SaslMechanism::Plain,
@@ -77,6 +77,7 @@ fn refusal(settings: &KafkaSettings) -> String {
 
 #[test]
 fn each_mechanism_logs_in() {
+    let _quiet = undisturbed();
     for mechanism in MECHANISMS {
         let Some(settings) = login(mechanism) else {
             return;
@@ -88,6 +89,7 @@ fn each_mechanism_logs_in() {
 
 #[test]
 fn a_client_certificate_is_enough() {
+    let _quiet = undisturbed();
     let Some(settings) = certificate() else {
         return;
     };
@@ -97,6 +99,7 @@ fn a_client_certificate_is_enough() {
 
 #[test]
 fn a_wrong_password_is_said_without_the_password() {
+    let _quiet = undisturbed();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     std::fs::write(&file, "not-the-password").unwrap();
@@ -114,6 +117,7 @@ fn a_wrong_password_is_said_without_the_password() {
 
 #[test]
 fn an_authority_that_did_not_sign_is_not_trusted() {
+    let _quiet = undisturbed();
     let Some(mut settings) = login(SaslMechanism::Plain) else {
         return;
     };
@@ -125,6 +129,7 @@ fn an_authority_that_did_not_sign_is_not_trusted() {
 
 #[test]
 fn a_certificate_for_other_hosts_is_refused() {
+    let _quiet = undisturbed();
     let Some(mut settings) = login(SaslMechanism::Plain) else {
         return;
     };
@@ -159,6 +164,7 @@ fn forward(server: &str) -> String {
 
 #[test]
 fn tls_on_one_side_only_is_said() {
+    let _quiet = undisturbed();
     let Some(kafka) = kafka() else { return };
     let Some(with_tls) = login(SaslMechanism::Plain) else {
         return;
@@ -181,6 +187,7 @@ fn tls_on_one_side_only_is_said() {
 
 #[test]
 fn a_login_where_none_is_asked_for_is_said() {
+    let _quiet = undisturbed();
     let Some(kafka) = kafka() else { return };
     let Some(with_login) = login(SaslMechanism::Plain) else {
         return;
@@ -195,6 +202,7 @@ fn a_login_where_none_is_asked_for_is_said() {
 
 #[test]
 fn a_missing_client_certificate_is_said() {
+    let _quiet = undisturbed();
     let Some(mut settings) = certificate() else {
         return;
     };
@@ -207,6 +215,7 @@ fn a_missing_client_certificate_is_said() {
 
 #[test]
 fn missing_rights_are_named() {
+    let _quiet = undisturbed();
     let Some(kafka) = kafka() else { return };
     let Some(mut nobody) = login(SaslMechanism::ScramSha512) else {
         return;
@@ -228,6 +237,7 @@ fn missing_rights_are_named() {
 
 #[test]
 fn a_member_without_a_right_to_its_group_is_told() {
+    let _quiet = undisturbed();
     let Some(settings) = login(SaslMechanism::ScramSha256) else {
         return;
     };

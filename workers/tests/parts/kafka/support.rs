@@ -1,13 +1,25 @@
 //! Where the brokers are, and new topics there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use logpipe_api::pipeline::ManagementPolicy;
 use logpipe_api::settings::{KafkaSettings, TopicSettings};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::topic::ensure;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
+
+static BROKER: RwLock<()> = RwLock::new(());
+
+/// While this is held, no test kills the broker.
+pub(super) fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    BROKER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While this is held, no other test uses the broker.
+pub(super) fn alone() -> RwLockWriteGuard<'static, ()> {
+    BROKER.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a variable says; a test without it ends here.
 pub(super) fn part(variable: &str) -> Option<String> {
