@@ -19,6 +19,12 @@ bench *ARGS:
 chaos *ARGS:
     hack/chaos-local {{ARGS}}
 
+parts *ARGS:
+    hack/test-parts {{ARGS}}
+
+chaos-parts *ARGS:
+    hack/chaos-parts {{ARGS}}
+
 docs:
     python3 hack/check_links.py
 

@@ -86,6 +86,17 @@ pub enum PutError {
     Refused(#[from] Refused),
 }
 
+impl PutError {
+    /// Whether starting again later may help, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Conflict { .. } => false,
+            Self::Failed { .. } => true,
+            Self::Refused(refused) => refused.may_pass(),
+        }
+    }
+}
+
 /// Why the objects could not be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -101,6 +112,16 @@ pub enum ListError {
     /// A person must mend it.
     #[error(transparent)]
     Refused(#[from] Refused),
+}
+
+impl ListError {
+    /// Whether starting again later may help, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Failed { .. } => true,
+            Self::Refused(refused) => refused.may_pass(),
+        }
+    }
 }
 
 /// A request that failed.

@@ -100,7 +100,7 @@ impl CommitError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
-            Self::Put(PutError::Failed { .. }) => true,
+            Self::Put(error) => error.may_pass(),
             _ => false,
         }
     }
@@ -131,7 +131,19 @@ impl Committer {
             let old = checkpoints.read(&key).await?;
             let next = match &old {
                 None => Checkpoint::new(log, partition, begin, owner),
-                Some(bytes) => taken_over(bytes, log, partition, owner)?,
+                Some(bytes) => {
+                    let found = Checkpoint::decode(bytes)
+                        .map_err(|source| CommitError::Unreadable { partition, source })?;
+                    if found.cluster != log.cluster || found.topic_id != log.topic_id {
+                        return Err(CommitError::OtherLog {
+                            partition,
+                            cluster: found.cluster,
+                            expected: found.topic_id,
+                            found: log.topic_id.clone(),
+                        });
+                    }
+                    found.take_over(owner)
+                }
             };
             let mut committer = Self {
                 checkpoints: checkpoints.clone(),
@@ -239,23 +251,4 @@ impl Committer {
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }
-}
-
-fn taken_over(
-    bytes: &[u8],
-    log: &Identity,
-    partition: u32,
-    owner: &str,
-) -> Result<Checkpoint, CommitError> {
-    let found = Checkpoint::decode(bytes)
-        .map_err(|source| CommitError::Unreadable { partition, source })?;
-    if found.cluster != log.cluster || found.topic_id != log.topic_id {
-        return Err(CommitError::OtherLog {
-            partition,
-            cluster: found.cluster,
-            expected: found.topic_id,
-            found: log.topic_id.clone(),
-        });
-    }
-    Ok(found.take_over(owner))
 }

@@ -148,7 +148,7 @@ impl EtlError {
             Self::Log(error) => error.may_pass(),
             Self::Commit(error) => error.may_pass(),
             Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
-            Self::List { source, .. } => matches!(source, ListError::Failed { .. }),
+            Self::List { source, .. } => source.may_pass(),
             Self::Encode(_) => true,
             _ => false,
         }

@@ -64,23 +64,32 @@ impl Policy {
     }
 }
 
-/// When the last warning was given, for all who use the store together.
+/// The last warning, for all who use the store together: one that fails again and again is spoken of rarely too.
 #[derive(Debug, Default)]
-pub(super) struct Warnings(Mutex<Option<Instant>>);
+pub(super) struct Warnings(Mutex<Spoken>);
+
+#[derive(Debug, Default)]
+struct Spoken {
+    last: Option<Instant>,
+    /// It was not said since that the store answers again.
+    is_open: bool,
+}
 
 impl Warnings {
     fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= WARN_EVERY);
+        let mut spoken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = spoken.last.is_none_or(|last| last.elapsed() >= WARN_EVERY);
         if due {
-            *last = Some(Instant::now());
+            spoken.last = Some(Instant::now());
+            spoken.is_open = true;
         }
         due
     }
 
-    fn forget(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.take().is_some()
+    /// Whether it has to be said that the store answers again.
+    fn close(&self) -> bool {
+        let mut spoken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut spoken.is_open)
     }
 }
 
@@ -132,7 +141,7 @@ impl Attempts<'_> {
                 self.refusals = 0;
                 let limit = self.policy.transient;
                 if limit.is_some_and(|limit| self.since.elapsed() >= limit) {
-                    return Err(GaveUp::Refused(bucket.unreachable(reason)));
+                    return Err(GaveUp::Refused(bucket.unreachable(&reason)));
                 }
                 (reason, "it is waited for, and nothing is lost")
             }
@@ -167,7 +176,7 @@ impl Attempts<'_> {
 
     /// It went well at last.
     pub(super) fn succeeded(&self) {
-        if self.failures > 0 && self.store.warnings.forget() {
+        if self.failures > 0 && self.store.warnings.close() {
             tracing::warn!("{} answers again", self.store.place);
         }
     }
@@ -209,12 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_stays_away_is_spoken_of_rarely() {
+    fn a_store_that_fails_again_and_again_is_spoken_of_rarely() {
         let warnings = Warnings::default();
-        assert!(!warnings.forget());
+        assert!(!warnings.close());
         assert!(warnings.is_due());
         assert!(!warnings.is_due());
-        assert!(warnings.forget());
-        assert!(warnings.is_due());
+        assert!(warnings.close());
+        assert!(!warnings.is_due());
+        assert!(!warnings.close());
     }
 }

@@ -165,7 +165,7 @@ impl Store {
             return error.to_string();
         };
         match verdict::verdict(error) {
-            verdict::Verdict::Transient(reason) => place.unreachable(reason).to_string(),
+            verdict::Verdict::Transient(reason) => place.unreachable(&reason).to_string(),
             verdict::Verdict::Refused(refusal) => place.refused(operation, refusal).to_string(),
         }
     }

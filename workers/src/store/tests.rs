@@ -77,6 +77,13 @@ impl World {
         }
     }
 
+    /// Puts, but not for ever.
+    async fn put(&self, object: &Object) -> Result<(), PutError> {
+        let put = self.store.put(object);
+        let put = tokio::time::timeout(Duration::from_secs(30), put);
+        put.await.expect("it goes on for ever")
+    }
+
     /// What stands in the bucket under the object's name.
     fn stored(&self, object: &Object) -> Option<Vec<u8>> {
         let key = format!("shop/{}", object.path);
@@ -111,11 +118,11 @@ fn bytes(object: &Object) -> Vec<u8> {
 async fn an_object_is_put_once_and_found_again() {
     let world = World::new();
     let ours = object("ours");
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.stored(&ours), Some(bytes(&ours)));
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.server.count("HEAD"), 1);
-    let error = world.store.put(&object("other")).await.unwrap_err();
+    let error = world.put(&object("other")).await.unwrap_err();
     assert!(matches!(error, PutError::Conflict { .. }), "{error}");
     assert!(
         error
@@ -135,7 +142,7 @@ async fn objects_of_any_other_content_are_a_conflict_and_stay() {
         world
             .server
             .with(|state| state.objects.insert(key, content.to_vec()));
-        let error = world.store.put(&ours).await.unwrap_err();
+        let error = world.put(&ours).await.unwrap_err();
         assert!(matches!(error, PutError::Conflict { .. }), "{error}");
         assert_eq!(world.stored(&ours).as_deref(), Some(content));
     }
@@ -219,7 +226,7 @@ async fn two_stores_of_one_bucket_write_one_object() {
     let world = World::new();
     let (mine, theirs) = (object("mine"), object("theirs"));
     let other = world.store.clone();
-    let (one, two) = tokio::join!(world.store.put(&mine), other.put(&theirs));
+    let (one, two) = tokio::join!(world.put(&mine), other.put(&theirs));
     assert!(one.is_ok() != two.is_ok());
     let winner = if one.is_ok() { &mine } else { &theirs };
     assert_eq!(world.stored(winner), Some(bytes(winner)));

@@ -65,35 +65,40 @@ pub(super) struct Place {
     pub(super) key: String,
 }
 
-/// A bucket will not do what it is asked to; a person must mend it.
+/// A bucket will not do what it is asked to: which one, what, why, and the remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("bucket {bucket} at {endpoint}: {what}: {remedy}")]
+#[error("{text}")]
 pub struct Refused {
-    bucket: String,
-    endpoint: String,
-    what: String,
-    remedy: String,
+    text: String,
+    may_pass: bool,
+}
+
+impl Refused {
+    /// Whether starting again later may help, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
 }
 
 impl Place {
-    fn says(&self, what: String, remedy: String) -> Refused {
+    fn says(&self, what: &str, remedy: &str, may_pass: bool) -> Refused {
+        let (bucket, endpoint) = (&self.bucket, &self.endpoint);
         Refused {
-            bucket: self.bucket.clone(),
-            endpoint: self.endpoint.clone(),
-            what,
-            remedy,
+            text: format!("bucket {bucket} at {endpoint}: {what}: {remedy}"),
+            may_pass,
         }
     }
 
     /// The server does not answer, or not usefully.
-    pub(super) fn unreachable(&self, reason: String) -> Refused {
+    pub(super) fn unreachable(&self, reason: &str) -> Refused {
         let remedy = "check that the server runs and that its address is spec.sink.s3.endpoint";
-        self.says(reason, remedy.to_owned())
+        self.says(reason, remedy, true)
     }
 
     /// A refusal in words.
     pub(super) fn refused(&self, operation: &str, refusal: Refusal) -> Refused {
         let (key, region) = (&self.key, &self.region);
+        let may_pass = refusal.may_heal();
         let (what, remedy) = match refusal {
             Refusal::Denied(answer) => (
                 format!("access denied for {operation} ({answer})"),
@@ -154,7 +159,7 @@ impl Place {
                 "check spec.sink.s3 and the server's own log".to_owned(),
             ),
         };
-        self.says(what, remedy)
+        self.says(&what, &remedy, may_pass)
     }
 }
 
@@ -239,7 +244,9 @@ pub(super) fn answered(answer: &Answer) -> Verdict {
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Refusal::Denied(told),
         "InvalidAccessKeyId" => Refusal::UnknownKey(told),
         "SignatureDoesNotMatch" => Refusal::WrongSecret(told),
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Refusal::ExpiredToken(told),
+        "ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired" => {
+            Refusal::ExpiredToken(told)
+        }
         "RequestTimeTooSkewed" | "RequestExpired" => Refusal::ClockSkew(answer.ahead),
         "NoSuchBucket" => Refusal::NoBucket(told),
         "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" => {
@@ -248,6 +255,8 @@ pub(super) fn answered(answer: &Answer) -> Verdict {
         "XMinioStorageFull" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => {
             Refusal::NoSpace(told)
         }
+        // MinIO says so only in the message of an internal error.
+        _ if told.contains("no space left") => Refusal::NoSpace(told),
         "EntityTooLarge" => Refusal::TooLarge(told),
         code if code.starts_with("KMS.") => Refusal::Encryption(told),
         "InvalidArgument" | "NotImplemented" if told.contains("KMS") => Refusal::Encryption(told),

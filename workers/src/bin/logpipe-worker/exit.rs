@@ -40,8 +40,10 @@ fn code_of(error: &Error) -> u8 {
         error.may_pass()
     } else if let Some(error) = error.downcast_ref::<LogError>() {
         error.may_pass()
+    } else if let Some(error) = error.downcast_ref::<Refused>() {
+        error.may_pass()
     } else {
-        !error.is::<Refused>() && !error.is::<SetupError>() && !error.is::<QuantityError>()
+        !error.is::<SetupError>() && !error.is::<QuantityError>()
     };
     if may_pass { FAILED } else { REFUSED }
 }

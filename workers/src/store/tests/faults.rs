@@ -19,7 +19,7 @@ async fn a_busy_server_is_waited_for_however_long_it_takes() {
     let failures = faults.len();
     assert!(failures > ATTEMPTS as usize);
     world.server.fail("PUT", faults);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.server.count("PUT"), failures + 1);
     assert_eq!(world.stored(&ours), Some(bytes(&ours)));
 }
@@ -32,7 +32,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_file_is_made_again() {
     let block = Bytes::from(vec![7; 1 << 20]);
     large.file.payload = (0..16).map(|_| block.clone()).collect();
     world.server.fail("PUT", [Fault::Reset, Fault::Reset]);
-    world.store.put(&large).await.unwrap();
+    world.put(&large).await.unwrap();
     assert_eq!(world.server.count("PUT"), 3);
     assert_eq!(world.stored(&large).unwrap().len(), 16 << 20);
 }
@@ -43,7 +43,7 @@ async fn an_object_whose_answer_was_lost_is_not_written_again() {
         let world = World::new();
         let ours = object("ours");
         world.server.fail("PUT", [fault]);
-        world.store.put(&ours).await.unwrap();
+        world.put(&ours).await.unwrap();
         assert_eq!(world.server.count("PUT"), 1);
         assert_eq!(world.stored(&ours), Some(bytes(&ours)));
     }
@@ -56,7 +56,7 @@ async fn a_conflict_over_nothing_is_tried_again() {
     world
         .server
         .fail("PUT", [Fault::Error(409, "ConditionalRequestConflict")]);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.stored(&ours), Some(bytes(&ours)));
 }
 
@@ -64,7 +64,7 @@ async fn a_conflict_over_nothing_is_tried_again() {
 async fn a_server_that_cannot_say_whether_the_object_is_there_is_asked_again() {
     let world = World::new();
     let ours = object("ours");
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     world.server.fail(
         "HEAD",
         [Fault::Error(500, ""), Fault::Reset, Fault::Error(503, "")],
@@ -72,7 +72,7 @@ async fn a_server_that_cannot_say_whether_the_object_is_there_is_asked_again() {
     world
         .server
         .fail("GET", [Fault::Error(500, "InternalError")]);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.server.count("HEAD"), 5);
     assert_eq!(world.stored(&ours), Some(bytes(&ours)));
 }
@@ -85,7 +85,7 @@ async fn a_server_that_never_answers_is_left_and_asked_again() {
     let ours = object("ours");
     world.server.fail("PUT", [Fault::Silence]);
     world.server.fail("HEAD", [Fault::Silence]);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(
         (world.server.count("PUT"), world.server.count("HEAD")),
         (2, 1)
@@ -131,7 +131,7 @@ async fn what_a_person_must_mend_is_said_after_five_attempts() {
     for (fault, expected) in cases {
         let world = World::new();
         world.server.fail_always("PUT", fault);
-        let error = world.store.put(&object("ours")).await.unwrap_err();
+        let error = world.put(&object("ours")).await.unwrap_err();
         assert!(matches!(error, PutError::Refused(_)), "{error}");
         let error = error.to_string();
         let start = format!("bucket logs at http://{}: ", world.server.address());
@@ -153,16 +153,16 @@ async fn a_right_that_comes_back_in_time_is_no_error() {
     world
         .server
         .fail("PUT", [denied(), denied(), denied(), denied()]);
-    world.store.put(&object("ours")).await.unwrap();
+    world.put(&object("ours")).await.unwrap();
 }
 
 #[tokio::test]
 async fn without_the_right_to_look_an_existing_object_is_an_error() {
     let world = World::new();
     let ours = object("ours");
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     world.server.fail_always("HEAD", Fault::Error(403, ""));
-    let error = world.store.put(&ours).await.unwrap_err().to_string();
+    let error = world.put(&ours).await.unwrap_err().to_string();
     assert!(
         error.contains("access denied for HeadObject (403)"),
         "{error}"
@@ -170,7 +170,7 @@ async fn without_the_right_to_look_an_existing_object_is_an_error() {
     // But where nothing stands in the way, nothing has to be looked at.
     world.server.with(|state| state.objects.clear());
     world.server.fail("PUT", [Fault::Error(503, "SlowDown")]);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn a_token_that_stays_expired_is_an_error_at_last() {
 #[tokio::test]
 async fn a_rotated_key_is_used_without_a_restart() {
     let world = World::new();
-    world.store.put(&object("ours")).await.unwrap();
+    world.put(&object("ours")).await.unwrap();
     world.server.with(|state| {
         state.key = "rotated";
         state.objects.clear();
@@ -225,6 +225,6 @@ async fn a_rotated_key_is_used_without_a_restart() {
         "rotated",
     )
     .unwrap();
-    world.store.put(&object("ours")).await.unwrap();
+    world.put(&object("ours")).await.unwrap();
     assert_eq!(world.server.count("PUT"), 2);
 }

@@ -67,9 +67,9 @@ async fn a_store_that_ignores_create_only_is_found_and_looked_at_before_each_put
     world.server.with(|state| state.ignores_create_only = true);
     assert_eq!(world.probe().await.unwrap(), CreateOnly::Ignored);
     let (ours, puts) = (object("ours"), world.server.count("PUT"));
-    world.store.put(&ours).await.unwrap();
-    world.store.put(&ours).await.unwrap();
-    let error = world.store.put(&object("other")).await.unwrap_err();
+    world.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
+    let error = world.put(&object("other")).await.unwrap_err();
     assert!(matches!(error, PutError::Conflict { .. }), "{error}");
     assert_eq!(world.server.count("PUT"), puts + 1);
     assert_eq!(world.stored(&ours), Some(bytes(&ours)));
@@ -77,7 +77,7 @@ async fn a_store_that_ignores_create_only_is_found_and_looked_at_before_each_put
     world.server.with(|state| state.objects.clear());
     world.server.fail("PUT", [Fault::Reset, Fault::LostAnswer]);
     world.server.fail("HEAD", [Fault::Error(500, "")]);
-    world.store.put(&ours).await.unwrap();
+    world.put(&ours).await.unwrap();
     assert_eq!(world.server.count("PUT"), puts + 3);
 }
 
@@ -195,6 +195,16 @@ async fn what_is_no_s3_server_is_told_from_one_that_is() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_nothing_is_none() {
+    let etag = "etag: \"1\"\r\nlast-modified: Sat, 31 Jan 2026 07:00:00 GMT\r\n";
+    let error = World::refused(&["PUT", "GET"], Fault::Raw(200, etag, "Welcome")).await;
+    assert!(
+        error.contains("another object came back than was written"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

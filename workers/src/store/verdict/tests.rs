@@ -62,6 +62,21 @@ fn what_passes_is_told_from_what_a_person_must_mend() {
 }
 
 #[test]
+fn a_full_disk_that_is_told_as_an_internal_error_is_no_passing_one() {
+    let answer = Answer {
+        status: 500,
+        code: "InternalError".to_owned(),
+        message: "please try again.: cause(no space left on device)".to_owned(),
+        ..Answer::default()
+    };
+    let verdict = answered(&answer);
+    assert!(
+        matches!(verdict, Verdict::Refused(Refusal::NoSpace(_))),
+        "{verdict:?}"
+    );
+}
+
+#[test]
 fn a_broken_connection_passes_whatever_broke_it() {
     let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     for kind in [
@@ -111,6 +126,15 @@ fn a_refusal_says_what_failed_why_and_what_mends_it() {
         "bucket logs at http://127.0.0.1:9000: access denied for PutObject (403 AccessDenied: Access Denied): grant \
          s3:PutObject, s3:GetObject and s3:ListBucket to the key in /etc/secrets/s3"
     );
+    assert!(place.unreachable("cannot connect").may_pass());
+    for (refusal, may_pass) in [
+        (Refusal::ExpiredToken(String::new()), true),
+        (Refusal::Credentials(String::new()), true),
+        (Refusal::Denied(String::new()), false),
+        (Refusal::NoSpace(String::new()), false),
+    ] {
+        assert_eq!(place.refused("PutObject", refusal).may_pass(), may_pass);
+    }
     let behind = place.refused("PutObject", Refusal::ClockSkew(Some(-3601)));
     assert!(
         behind
