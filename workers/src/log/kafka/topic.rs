@@ -39,7 +39,7 @@ pub enum Done {
     Made {
         /// With so many partitions.
         partitions: u32,
-        /// On so many brokers each.
+        /// With so many replicas of each.
         replicas: u32,
     },
     /// Partitions were added.
@@ -316,7 +316,7 @@ impl fmt::Display for Done {
                 replicas,
             } => write!(
                 f,
-                "made with {partitions} partitions on {replicas} brokers each"
+                "made with {partitions} partitions, {replicas} replicas of each"
             ),
             Self::Grown { from, to } => write!(f, "grown from {from} to {to} partitions"),
             Self::Set { name, from, to } => {

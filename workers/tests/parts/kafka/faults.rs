@@ -221,9 +221,10 @@ fn positions_pass_what_transactions_leave_behind() {
             producer.send(record.payload(value)).unwrap();
         }
         producer.flush(PATIENCE).unwrap();
-        match commits {
-            true => producer.commit_transaction(PATIENCE).unwrap(),
-            false => producer.abort_transaction(PATIENCE).unwrap(),
+        if commits {
+            producer.commit_transaction(PATIENCE).unwrap();
+        } else {
+            producer.abort_transaction(PATIENCE).unwrap();
         }
     }
     let log = open(&settings);

@@ -242,7 +242,7 @@ fn one_instance_twice_is_an_error_that_says_so() {
     first.accept(&[(0, 0)]).unwrap();
     let mut second = two.member(0, 1).unwrap();
     let begun = Instant::now();
-    let mut turn = |member: &mut Box<dyn Member>| {
+    let turn = |member: &mut Box<dyn Member>| {
         let changes = member.changes()?;
         if !changes.assigned.is_empty() {
             member.accept(&[(0, 0)])?;
