@@ -26,6 +26,7 @@ fn reference(schema: &Value) -> String {
     );
     rules(&mut page, schema);
     section(&mut page, "spec", &schema["properties"]["spec"]);
+    section(&mut page, "status", &schema["properties"]["status"]);
     page
 }
 
