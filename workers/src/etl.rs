@@ -43,6 +43,9 @@ use worker::Worker;
 /// How long a thread waits for records before it looks at ages and signals again.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How many partitions a topic of ours can grow to.
+const MOST_PARTITIONS: u32 = 1024;
+
 /// What the ETL workers of one process do.
 #[derive(Clone, Debug)]
 pub struct EtlOptions {
@@ -69,6 +72,7 @@ pub struct EtlOptions {
 #[derive(Debug)]
 pub struct Control {
     drain: AtomicBool,
+    stop: AtomicBool,
     failed: AtomicBool,
     committed: Vec<AtomicU64>,
     needed: Vec<AtomicU64>,
@@ -76,15 +80,25 @@ pub struct Control {
 }
 
 impl Control {
-    /// For a log of so many partitions.
+    /// For a log of so many partitions, with room for more to come.
     pub fn new(partitions: u32) -> Self {
+        let offsets = || {
+            let count = partitions.max(MOST_PARTITIONS);
+            (0..count).map(|_| AtomicU64::new(0)).collect()
+        };
         Self {
             drain: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-            committed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
-            needed: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
-            done: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
+            committed: offsets(),
+            needed: offsets(),
+            done: offsets(),
         }
+    }
+
+    /// Read no more: commit what was read, and end. Others go on with the partitions.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
     }
 
     /// Nothing more will be written to the log: commit what it holds, and end.
@@ -94,43 +108,58 @@ impl Control {
 
     /// The offset below which everything of a partition is committed.
     pub fn committed(&self, partition: u32) -> Offset {
-        self.committed[partition as usize].load(Ordering::Acquire)
+        load(&self.committed, partition)
     }
 
     /// The offset below which nothing is left to be done: everything is committed, or holds no new line, as a
     /// fence does.
     pub fn done(&self, partition: u32) -> Offset {
-        self.done[partition as usize]
-            .load(Ordering::Acquire)
-            .max(self.committed(partition))
+        load(&self.done, partition).max(self.committed(partition))
     }
 
     /// The ETL has read up to `position`, and holds no row behind `start`.
     fn note_empty(&self, partition: u32, start: Offset, position: Offset) {
         if self.committed(partition) == start {
-            self.done[partition as usize].store(position, Ordering::Release);
+            store(&self.done, partition, position);
         }
     }
 
     /// The offset below which the ETL needs no record of a partition any more, not even to go on from the
     /// previous copy of its checkpoint; 0 until it is known.
     pub fn needed(&self, partition: u32) -> Offset {
-        self.needed[partition as usize].load(Ordering::Acquire)
+        load(&self.needed, partition)
     }
 
     fn note_committed(&self, partition: u32, next: Offset) {
-        self.committed[partition as usize].store(next, Ordering::Release);
+        store(&self.committed, partition, next);
     }
 
     /// The previous copy of the checkpoint stands at the start of the batch that was committed last; its
     /// anchor is the record before.
     fn note_batch(&self, partition: u32, batch: &Batch) {
-        self.needed[partition as usize].store(batch.start.saturating_sub(1), Ordering::Release);
+        store(&self.needed, partition, batch.start.saturating_sub(1));
         self.note_committed(partition, batch.end);
     }
 
     fn is_draining(&self) -> bool {
         self.drain.load(Ordering::Acquire)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+/// These offsets are for display and for trimming the embedded log: a partition beyond what there is room for
+/// does without.
+fn load(offsets: &[AtomicU64], partition: u32) -> Offset {
+    let offset = offsets.get(partition as usize);
+    offset.map_or(0, |offset| offset.load(Ordering::Acquire))
+}
+
+fn store(offsets: &[AtomicU64], partition: u32, value: Offset) {
+    if let Some(offset) = offsets.get(partition as usize) {
+        offset.store(value, Ordering::Release);
     }
 }
 
@@ -147,7 +176,8 @@ struct Shared<'a> {
     plans: Plans,
 }
 
-/// Runs the ETL for every partition of `log`, until [`Control::drain`] and everything is committed.
+/// Runs the ETL for the partitions of `log` that this process gets, until [`Control::drain`] and everything is
+/// committed, or [`Control::stop`].
 /// `on_plan` hears which plan is used, once it is known.
 #[allow(clippy::too_many_arguments)]
 pub fn run(
@@ -180,14 +210,11 @@ pub fn run(
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|thread| {
-                let mine: Vec<u32> = (0..partitions)
-                    .filter(|partition| partition % threads == thread)
-                    .collect();
                 let shared = &shared;
                 std::thread::Builder::new()
                     .name(format!("etl-{thread}"))
                     .spawn_scoped(scope, move || {
-                        let result = Worker::start(shared, &mine).and_then(Worker::run);
+                        let result = Worker::start(shared, thread, threads).and_then(Worker::run);
                         if result.is_err() {
                             shared.control.failed.store(true, Ordering::Release);
                         }

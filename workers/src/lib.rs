@@ -8,5 +8,6 @@ pub mod etl;
 pub mod generate;
 pub mod log;
 pub mod produce;
+mod settings;
 pub mod store;
 pub mod tail;

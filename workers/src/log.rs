@@ -167,6 +167,13 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether trying again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Closed { .. })
+    }
+}
+
 /// Reads partitions in offset order.
 pub trait Source: Send {
     /// Reads `partition` from `offset` on, instead of wherever it was. A partition that was never

@@ -243,11 +243,24 @@ pub enum ProduceError {
 
 impl ProduceError {
     /// Whether beginning anew from what the log holds may help.
-    fn may_pass(&self) -> bool {
+    fn may_pass_at_once(&self) -> bool {
         matches!(
             self,
             Self::Log(LogError::Failed { .. }) | Self::FenceNotFound { .. }
         )
+    }
+
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::FenceNotFound { .. }
+            | Self::File { .. }
+            | Self::Discover(_)
+            | Self::Random(_)
+            | Self::Thread(_) => true,
+            _ => false,
+        }
     }
 }
 

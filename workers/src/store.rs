@@ -18,6 +18,17 @@ use crate::etl::encode::DIGEST_KEY;
 use crate::etl::name::ObjectName;
 use crate::log::Identity;
 
+mod probe;
+mod retry;
+mod s3;
+mod verdict;
+
+pub use probe::CreateOnly;
+use retry::{GaveUp, Policy, Warnings};
+pub use s3::{CredentialsError, SetupError};
+use verdict::Place;
+pub use verdict::Refused;
+
 /// Bytes of an object's end that are read to find its digest: the footer of a file with a few row groups.
 const FOOTER_BYTES: u64 = 256 * 1024;
 
@@ -25,12 +36,17 @@ const FOOTER_BYTES: u64 = 256 * 1024;
 pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Where a pipeline's files go.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     /// What to call it in messages: a folder or `s3://bucket/prefix`.
     place: String,
     prefix: Path,
+    /// The bucket, where it is one of S3.
+    bucket: Option<Arc<Place>>,
+    policy: Policy,
+    create_only: CreateOnly,
+    warnings: Arc<Warnings>,
 }
 
 /// Why an object could not be written.
@@ -65,6 +81,55 @@ pub enum PutError {
         #[source]
         source: object_store::Error,
     },
+    /// A person must mend it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Why the objects could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The store failed, again and again.
+    #[error("tried {attempts} times")]
+    Failed {
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        #[source]
+        source: object_store::Error,
+    },
+    /// A person must mend it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// A request that failed.
+#[derive(Debug)]
+struct Failure {
+    /// What S3 calls it, such as `PutObject`.
+    operation: &'static str,
+    error: object_store::Error,
+}
+
+impl Failure {
+    fn of(operation: &'static str) -> impl FnOnce(object_store::Error) -> Self {
+        move |error| Self { operation, error }
+    }
+}
+
+/// What stands under a name after a put.
+enum Stands {
+    /// The object.
+    Ours,
+    /// Another one, of this digest.
+    Another(String),
+}
+
+// The store's own would show its settings and the access key.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.place)
+    }
 }
 
 impl Store {
@@ -80,34 +145,35 @@ impl Store {
         ))
     }
 
-    /// Any store; `place` is what messages call it.
+    /// Any store that refuses to create an object twice; `place` is what messages call it.
     pub fn new(objects: Arc<dyn ObjectStore>, place: String, prefix: &str) -> Self {
         Self {
             objects,
             place,
             prefix: Path::from(prefix),
+            bucket: None,
+            policy: Policy::brief(),
+            create_only: CreateOnly::Enforced,
+            warnings: Arc::default(),
         }
     }
 
-    /// Writes an object that must not be there yet, or finds that exactly it is there already.
+    /// Writes an object that must not be there yet, or finds that exactly it is there already. A bucket that is
+    /// out of reach is waited for, for as long as it takes.
     pub async fn put(&self, object: &Object) -> Result<(), PutError> {
         let path = self.path(&object.path);
-        let mut attempt = 0;
+        let mut attempts = self.attempts(self.policy);
         loop {
-            attempt += 1;
-            let options = PutOptions {
-                mode: PutMode::Create,
-                ..PutOptions::default()
+            let tried = match self.create_only {
+                CreateOnly::Enforced => self.create(&path, object).await,
+                CreateOnly::Ignored => self.look_and_overwrite(&path, object).await,
             };
-            let payload = object.file.payload.clone();
-            let Err(error) = self.objects.put_opts(&path, payload, options).await else {
-                return Ok(());
-            };
-            // Whatever the error says, only the object tells: a store may have written it and lost the
-            // answer, and one reports a conflict (409) as "already exists" although nothing does.
-            match self.existing_digest(&path).await {
-                Ok(Some(found)) if found == object.file.digest => return Ok(()),
-                Ok(Some(found)) => {
+            match tried {
+                Ok(Stands::Ours) => {
+                    attempts.succeeded();
+                    return Ok(());
+                }
+                Ok(Stands::Another(found)) => {
                     return Err(PutError::Conflict {
                         place: self.place.clone(),
                         path: path.to_string(),
@@ -115,33 +181,67 @@ impl Store {
                         expected: object.file.digest.clone(),
                     });
                 }
-                Ok(None) | Err(_) if attempt < ATTEMPTS => {
-                    tracing::warn!(path = %path, attempt, error = %error, "put failed, trying again");
-                    tokio::time::sleep(backoff(attempt)).await;
-                }
-                Ok(None) | Err(_) => {
-                    return Err(PutError::Failed {
+                Err(failure) => attempts.failed(failure).await.map_err(|gave_up| {
+                    let failed = |attempts, source| PutError::Failed {
                         place: self.place.clone(),
                         path: path.to_string(),
-                        attempts: attempt,
-                        source: error,
-                    });
-                }
+                        attempts,
+                        source,
+                    };
+                    match gave_up {
+                        GaveUp::Refused(refused) => PutError::Refused(refused),
+                        GaveUp::Failed { attempts, source } => failed(attempts, source),
+                    }
+                })?,
             }
         }
     }
 
     /// Of each partition of this log, the object whose batch ends last.
-    pub async fn newest(&self, log: &Identity) -> object_store::Result<BTreeMap<u32, ObjectName>> {
+    pub async fn newest(&self, log: &Identity) -> Result<BTreeMap<u32, ObjectName>, ListError> {
+        let mut newest = BTreeMap::new();
+        let mut last = None;
+        let mut attempts = self.attempts(self.policy);
+        while let Err(error) = self.list(log, &mut last, &mut newest).await {
+            let failure = Failure::of("ListBucket")(error);
+            attempts
+                .failed(failure)
+                .await
+                .map_err(|gave_up| match gave_up {
+                    GaveUp::Refused(refused) => ListError::Refused(refused),
+                    GaveUp::Failed { attempts, source } => ListError::Failed { attempts, source },
+                })?;
+        }
+        attempts.succeeded();
+        Ok(newest)
+    }
+
+    /// The folder or bucket, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The objects themselves, for reading; [`explain`](Self::explain) says what an error means.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// Lists from behind `last` on, where the store lists in order; any other is listed from its beginning.
+    async fn list(
+        &self,
+        log: &Identity,
+        last: &mut Option<Path>,
+        newest: &mut BTreeMap<u32, ObjectName>,
+    ) -> object_store::Result<()> {
         let topic_id8 = log.topic_id8();
-        let mut newest: BTreeMap<u32, ObjectName> = BTreeMap::new();
-        let mut objects = self.objects.list(Some(&self.prefix));
+        let mut objects = match last.as_ref().filter(|_| self.bucket.is_some()) {
+            Some(last) => self.objects.list_with_offset(Some(&self.prefix), last),
+            None => self.objects.list(Some(&self.prefix)),
+        };
         while let Some(object) = objects.try_next().await? {
-            let Some(relative) = object.location.prefix_match(&self.prefix) else {
-                continue;
-            };
-            let relative: Path = relative.collect();
-            let Some(name) = ObjectName::parse(relative.as_ref()) else {
+            let name = self.name(&object.location);
+            *last = Some(object.location);
+            let Some(name) = name else {
                 continue;
             };
             if name.topic != log.topic || name.topic_id8 != topic_id8 {
@@ -154,12 +254,12 @@ impl Store {
                 }
             }
         }
-        Ok(newest)
+        Ok(())
     }
 
-    /// The folder or bucket, for messages.
-    pub fn place(&self) -> &str {
-        &self.place
+    fn name(&self, location: &Path) -> Option<ObjectName> {
+        let relative: Path = location.prefix_match(&self.prefix)?.collect();
+        ObjectName::parse(relative.as_ref())
     }
 
     fn path(&self, relative: &str) -> Path {
@@ -169,30 +269,79 @@ impl Store {
             .collect()
     }
 
+    async fn create(&self, path: &Path, object: &Object) -> Result<Stands, Failure> {
+        let Err(error) = self.write(path, object, PutMode::Create).await else {
+            return Ok(Stands::Ours);
+        };
+        // Whatever the error says, only the object tells: a store may have written it and lost the answer, and
+        // one reports a conflict (409) as "already exists" although nothing does.
+        match self.existing_digest(path).await {
+            Ok(Some(found)) => Ok(stands(found, object)),
+            Err(failure) if matches!(error, object_store::Error::AlreadyExists { .. }) => {
+                Err(failure)
+            }
+            Ok(None) | Err(_) => Err(Failure::of("PutObject")(error)),
+        }
+    }
+
+    /// For a store that creates an object twice. Between the look and the put another worker may write; but the
+    /// intent has pinned what stands in the object, so it writes the same.
+    async fn look_and_overwrite(&self, path: &Path, object: &Object) -> Result<Stands, Failure> {
+        if let Some(found) = self.existing_digest(path).await? {
+            return Ok(stands(found, object));
+        }
+        let put = self.write(path, object, PutMode::Overwrite).await;
+        put.map_err(Failure::of("PutObject"))?;
+        Ok(Stands::Ours)
+    }
+
+    async fn write(&self, path: &Path, object: &Object, mode: PutMode) -> object_store::Result<()> {
+        let options = PutOptions {
+            mode,
+            ..PutOptions::default()
+        };
+        let payload = object.file.payload.clone();
+        self.objects.put_opts(path, payload, options).await?;
+        Ok(())
+    }
+
     /// The digest in an object's footer; `None` where there is no object.
-    async fn existing_digest(&self, path: &Path) -> Result<Option<String>, object_store::Error> {
+    async fn existing_digest(&self, path: &Path) -> Result<Option<String>, Failure> {
         let size = match self.objects.head(path).await {
             Ok(meta) => meta.size,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Failure::of("HeadObject")(error)),
         };
-        let range = GetRange::Bounded(size.saturating_sub(FOOTER_BYTES)..size);
-        let options = GetOptions {
-            range: Some(range),
-            ..GetOptions::default()
-        };
-        let tail = self.objects.get_opts(path, options).await?.bytes().await?;
+        let tail = self.read(path, size.saturating_sub(FOOTER_BYTES)..size);
+        let tail = tail.await.map_err(Failure::of("GetObject"))?;
         match footer_digest(&tail, size) {
             Some(digest) => Ok(Some(digest)),
             // A footer larger than that has hundreds of columns: read the whole object.
             None if (tail.len() as u64) < size => {
-                let whole = self.objects.get(path).await?.bytes().await?;
+                let whole = self.read(path, 0..size).await;
+                let whole = whole.map_err(Failure::of("GetObject"))?;
                 Ok(Some(
                     footer_digest(&whole, size).unwrap_or_else(|| "none".to_owned()),
                 ))
             }
             None => Ok(Some("none".to_owned())),
         }
+    }
+
+    async fn read(&self, path: &Path, range: std::ops::Range<u64>) -> object_store::Result<Bytes> {
+        let options = GetOptions {
+            range: (!range.is_empty()).then_some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        self.objects.get_opts(path, options).await?.bytes().await
+    }
+}
+
+fn stands(found: String, object: &Object) -> Stands {
+    if found == object.file.digest {
+        Stands::Ours
+    } else {
+        Stands::Another(found)
     }
 }
 
@@ -212,3 +361,6 @@ fn footer_digest(tail: &Bytes, size: u64) -> Option<String> {
 pub(crate) fn backoff(attempt: u32) -> Duration {
     Duration::from_millis((50_u64 << attempt.min(10)).min(5_000))
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,15 @@ pub enum CommitError {
         /// The new owner.
         owner: String,
     },
+    /// Another worker took the partition over, and the group still says that it is ours.
+    #[error(
+        "partition {partition} was taken over by another worker, though the consumer group leaves it to this one: \
+         two groups may work on one pipeline. Give all workers of a pipeline the same group id and checkpoints"
+    )]
+    TakenInGroup {
+        /// The partition.
+        partition: u32,
+    },
     /// The checkpoint is of another log.
     #[error(
         "partition {partition}: the checkpoint belongs to topic id {expected} of cluster {cluster}, but the \
@@ -86,6 +95,17 @@ pub enum CommitError {
     },
 }
 
+impl CommitError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
+            Self::Put(PutError::Failed { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Owns the checkpoint of one partition.
 pub struct Committer {
     checkpoints: Arc<dyn CheckpointStore>,
@@ -105,31 +125,27 @@ impl Committer {
         owner: &str,
     ) -> Result<Self, CommitError> {
         let key = partition_key(partition);
-        let old = checkpoints.read(&key).await?;
-        let current = match &old {
-            None => Checkpoint::new(log, partition, begin, owner),
-            Some(bytes) => {
-                let found = Checkpoint::decode(bytes)
-                    .map_err(|source| CommitError::Unreadable { partition, source })?;
-                if found.cluster != log.cluster || found.topic_id != log.topic_id {
-                    return Err(CommitError::OtherLog {
-                        partition,
-                        cluster: found.cluster,
-                        expected: found.topic_id,
-                        found: log.topic_id.clone(),
-                    });
-                }
-                found.take_over(owner)
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let old = checkpoints.read(&key).await?;
+            let next = match &old {
+                None => Checkpoint::new(log, partition, begin, owner),
+                Some(bytes) => taken_over(bytes, log, partition, owner)?,
+            };
+            let mut committer = Self {
+                checkpoints: checkpoints.clone(),
+                store: store.clone(),
+                partition,
+                current: next.clone(),
+            };
+            match committer.swap(old, next).await {
+                Ok(()) => return Ok(committer),
+                // The owner before us committed in between: what it wrote is taken over.
+                Err(CommitError::Fenced { .. }) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
             }
-        };
-        let mut committer = Self {
-            checkpoints,
-            store,
-            partition,
-            current: current.clone(),
-        };
-        committer.swap(old, current).await?;
-        Ok(committer)
+        }
     }
 
     /// The checkpoint as it stands.
@@ -223,4 +239,23 @@ impl Committer {
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }
+}
+
+fn taken_over(
+    bytes: &[u8],
+    log: &Identity,
+    partition: u32,
+    owner: &str,
+) -> Result<Checkpoint, CommitError> {
+    let found = Checkpoint::decode(bytes)
+        .map_err(|source| CommitError::Unreadable { partition, source })?;
+    if found.cluster != log.cluster || found.topic_id != log.topic_id {
+        return Err(CommitError::OtherLog {
+            partition,
+            cluster: found.cluster,
+            expected: found.topic_id,
+            found: log.topic_id.clone(),
+        });
+    }
+    Ok(found.take_over(owner))
 }

@@ -88,7 +88,7 @@ pub enum EtlError {
         place: String,
         /// Why.
         #[source]
-        source: object_store::Error,
+        source: crate::store::ListError,
     },
     /// The last committed record is another one.
     #[error(
@@ -137,5 +137,18 @@ pub enum EtlError {
 impl From<CommitError> for EtlError {
     fn from(error: CommitError) -> Self {
         Self::Commit(Box::new(error))
+    }
+}
+
+impl EtlError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::Commit(error) => error.may_pass(),
+            Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
+            Self::List { .. } | Self::Encode(_) => true,
+            _ => false,
+        }
     }
 }

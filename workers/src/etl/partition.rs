@@ -84,6 +84,8 @@ pub struct Partition {
     last_row: Instant,
     /// Finished batches that the committer has no room for yet.
     ready: VecDeque<Queued>,
+    /// A batch was finished since this was last asked.
+    fresh: bool,
     committer: mpsc::Sender<Queued>,
 }
 
@@ -109,6 +111,7 @@ impl Partition {
             first_row: now,
             last_row: now,
             ready: VecDeque::new(),
+            fresh: false,
             committer,
         }
     }
@@ -116,11 +119,6 @@ impl Partition {
     /// The partition's number.
     pub fn number(&self) -> u32 {
         self.number
-    }
-
-    /// One after the last record that was read.
-    pub fn position(&self) -> Offset {
-        self.open.range().end
     }
 
     /// Bytes of memory in the open batch.
@@ -141,6 +139,11 @@ impl Partition {
     /// The committer has no room: do not read on.
     pub fn is_full(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Whether a batch was finished since the last call.
+    pub fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
     }
 
     /// Takes a record in. `now` is the clock of this poll: one reading for many records.
@@ -226,6 +229,7 @@ impl Partition {
             announced: false,
             held,
         });
+        self.fresh = true;
         Ok(())
     }
 

@@ -96,6 +96,18 @@ pub async fn load(
     Ok(same.then_some(plans))
 }
 
+/// A stored plan by its hash: another worker may have frozen it since ours were read.
+pub async fn find_stored(
+    store: &Arc<dyn CheckpointStore>,
+    hash: &PlanHash,
+) -> Result<Option<Plan>, PlanError> {
+    let Some(bytes) = store.read(KEY).await.map_err(PlanError::Unavailable)? else {
+        return Ok(None);
+    };
+    let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
+    Ok(plans.find(hash).cloned())
+}
+
 /// Makes the plan from a sample and stores it as the newest. Where another worker was faster, its plan stands.
 pub async fn freeze(
     store: &Arc<dyn CheckpointStore>,

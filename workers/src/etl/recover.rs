@@ -2,7 +2,7 @@
 //! A pending batch is read and encoded again, and must come out as it was announced. Reads the log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::EtlError;
 use super::batch::{BatchBuilder, EncodedBatch, anchor_sha};
@@ -13,15 +13,15 @@ use super::receive::Verdict;
 use super::stage::Stager;
 use crate::checkpoint::{Batch, Checkpoint};
 use crate::log::key::BlockKey;
-use crate::log::{Log, Offset, Record, Source};
+use crate::log::{Identity, Offset, Record, Source};
 
 /// How long records that must be there may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(200);
 
 /// Checks that the log still holds what the checkpoint says, by its bounds and by the last committed record.
-pub(super) fn check_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), EtlError> {
+pub(super) fn check_log(source: &mut dyn Source, checkpoint: &Checkpoint) -> Result<(), EtlError> {
     let partition = checkpoint.partition;
-    let mut source = log.source()?;
     let bounds = source.bounds(partition)?;
     if checkpoint.next > bounds.end {
         return Err(EtlError::LogTruncated {
@@ -45,7 +45,7 @@ pub(super) fn check_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), Et
     }
     let mut found = None;
     read(
-        source.as_mut(),
+        source,
         partition,
         anchor.offset..anchor.offset + 1,
         |record| {
@@ -86,13 +86,13 @@ pub(super) fn check_names(
 
 /// Builds a pending batch again, from the log and under the plan it was announced with.
 pub(super) fn rebuild(
-    log: &dyn Log,
+    source: &mut dyn Source,
+    log: &Identity,
     checkpoint: &Checkpoint,
     pending: &Batch,
     layout: Arc<Layout>,
 ) -> Result<EncodedBatch, EtlError> {
     let partition = checkpoint.partition;
-    let mut source = log.source()?;
     let start = source.bounds(partition)?.start;
     if pending.start < start {
         return Err(EtlError::DataLoss {
@@ -107,22 +107,17 @@ pub(super) fn rebuild(
         begin: checkpoint.begin,
     };
     let mut builder = BatchBuilder::new(layout, pending.start);
-    read(
-        source.as_mut(),
-        partition,
-        pending.start..pending.end,
-        |record| {
-            let key = BlockKey::decode(record.key);
-            if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
-                let staged = stager.stage(*record, key, skip);
-                builder.append(&staged).map_err(EtlError::Encode)?;
-            }
-            builder.extend(record);
-            Ok(())
-        },
-    )?;
+    read(source, partition, pending.start..pending.end, |record| {
+        let key = BlockKey::decode(record.key);
+        if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
+            let staged = stager.stage(*record, key, skip);
+            builder.append(&staged).map_err(EtlError::Encode)?;
+        }
+        builder.extend(record);
+        Ok(())
+    })?;
     let encoded = builder
-        .finish(&log.identity(), partition, receiver.producers)
+        .finish(log, partition, receiver.producers)
         .map_err(EtlError::Encode)?;
     if encoded.batch != *pending {
         return Err(EtlError::PendingDiffers {
@@ -135,7 +130,7 @@ pub(super) fn rebuild(
     Ok(encoded)
 }
 
-/// Hands every record of `[start, end)` to `each`.
+/// Hands every record of `[start, end)` to `each`, and reads the partition no more.
 fn read(
     source: &mut dyn Source,
     partition: u32,
@@ -143,26 +138,26 @@ fn read(
     mut each: impl FnMut(&Record<'_>) -> Result<(), EtlError>,
 ) -> Result<(), EtlError> {
     source.assign(partition, range.start)?;
-    let mut next = range.start;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     let mut result = Ok(());
-    while next < range.end && result.is_ok() {
-        let count = source.poll(Duration::from_millis(200), &mut |record| {
-            if record.offset >= range.end {
-                next = range.end;
-            } else if result.is_ok() {
-                next = record.offset + 1;
+    // The position, not the last record: offsets may leave gaps at the end of the range.
+    while source.position(partition) < range.end && result.is_ok() {
+        let count = source.poll(POLL, &mut |record| {
+            if record.partition == partition && record.offset < range.end && result.is_ok() {
                 result = each(&record);
             }
         })?;
-        if count == 0 && std::time::Instant::now() > deadline {
+        if count > 0 {
+            deadline = Instant::now() + PATIENCE;
+        } else if Instant::now() > deadline {
             return Err(EtlError::LogTruncated {
                 partition,
                 next: range.end,
-                end: next,
+                end: source.position(partition),
             });
         }
     }
+    source.release(partition)?;
     result
 }
 

@@ -10,7 +10,7 @@ use super::parse::is_blank;
 use super::{Control, EtlError};
 use crate::checkpoint::{Checkpoint, CheckpointStore, partition_key};
 use crate::log::key::{BlockKey, Chunk};
-use crate::log::{Log, Record};
+use crate::log::{Log, LogError, Offset, Record, Source};
 
 /// Lines that are enough to decide.
 const LINES: usize = 1000;
@@ -71,7 +71,8 @@ pub(super) fn take(
     runtime: &Handle,
 ) -> Result<Sample, EtlError> {
     let mut source = log.source()?;
-    for partition in 0..log.identity().partitions {
+    let partitions = log.identity().partitions;
+    for partition in 0..partitions {
         let start = source.bounds(partition)?.start;
         let stored = runtime
             .block_on(checkpoints.read(&partition_key(partition)))
@@ -84,17 +85,28 @@ pub(super) fn take(
         source.assign(partition, next.clamp(start, end))?;
     }
     let mut sample = Sample::default();
-    let mut long = vec![false; log.identity().partitions as usize];
+    let mut long = vec![false; partitions as usize];
+    let mut ends = None;
     let mut since = None;
     while sample.lines < LINES && since.is_none_or(|at: Instant| at.elapsed() < PATIENCE) {
-        let draining = control.is_draining();
-        let count = source.poll(super::POLL, &mut |record| {
+        if control.is_stopping() {
+            return Ok(Sample::default());
+        }
+        // Where the log ends when its sources are done; asked once.
+        if ends.is_none() && control.is_draining() {
+            ends = Some(self::ends(source.as_mut(), partitions)?);
+        }
+        source.poll(super::POLL, &mut |record| {
             let chunk = BlockKey::decode(record.key).map_or(Chunk::Whole, |key| key.chunk);
             let long = &mut long[record.partition as usize];
             let goes_on = std::mem::replace(long, chunk == Chunk::Continues);
             sample.add(&record, goes_on);
         })?;
-        if count == 0 && draining {
+        let at_end = |ends: &Vec<Offset>| {
+            let mut ends = (0..).zip(ends);
+            ends.all(|(partition, end)| source.position(partition) >= *end)
+        };
+        if ends.as_ref().is_some_and(at_end) {
             break;
         }
         if sample.lines > 0 && since.is_none() {
@@ -102,4 +114,10 @@ pub(super) fn take(
         }
     }
     Ok(sample)
+}
+
+fn ends(source: &mut dyn Source, partitions: u32) -> Result<Vec<Offset>, LogError> {
+    (0..partitions)
+        .map(|partition| Ok(source.bounds(partition)?.end))
+        .collect()
 }

@@ -1,5 +1,6 @@
-//! One ETL thread: it reads, parses and encodes the partitions it owns, and a task for each of them commits
-//! what it hands over. Touches the log, and the stores through its committers.
+//! One ETL thread: it reads, parses and encodes the partitions it has, and a task for each of them commits what
+//! it hands over. Partitions come and go where others share the topic. Touches the log, and the stores through
+//! its committers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,41 +15,75 @@ use super::commit::{CommitError, Committer};
 use super::encode::Layout;
 use super::partition::{Partition, Queued, Receiver};
 use super::stage::Stager;
-use super::{Control, EtlError, POLL, Shared, recover};
+use super::{Control, EtlError, POLL, Shared, plans, recover};
 use crate::checkpoint::{Batch, Checkpoint};
 use crate::counters::Counters;
-use crate::log::{Offset, Source};
+use crate::log::{LogError, Member, Offset, Source};
+
+mod group;
 
 /// One ETL thread.
 pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
-    source: Box<dyn Source>,
+    layout: Arc<Layout>,
+    member: Box<dyn Member>,
     stager: Stager,
-    partitions: Vec<Partition>,
-    committers: Vec<JoinHandle<Result<(), CommitError>>>,
+    active: Vec<Active>,
+    /// Partitions that were revoked; they are given back together.
+    revoked: Vec<u32>,
+    /// Committers of revoked partitions, with their last batches.
+    leaving: Vec<(u32, JoinHandle<Committed>)>,
+    /// Partitions that another worker has taken, though the group has not taken them from us yet.
+    fenced: Vec<(u32, Instant)>,
     /// The open batches' share of the budget.
     open: Held,
     /// Where the log ended when the sources did, by partition of ours.
-    ends: Option<Vec<Offset>>,
+    ends: Option<Vec<(u32, Offset)>>,
+    /// Whether the topic must be asked for its identity before anything is handed over.
+    unsure: bool,
+}
+
+type Committed = Result<(), CommitError>;
+
+/// A partition, and the task that commits its batches.
+struct Active {
+    partition: Partition,
+    committer: JoinHandle<Committed>,
+    /// What the group was told to be committed.
+    told: Offset,
 }
 
 impl<'a> Worker<'a> {
-    /// Takes the partitions over and finishes what is pending.
-    pub(super) fn start(shared: &'a Shared<'a>, numbers: &[u32]) -> Result<Self, EtlError> {
+    /// A worker without a partition: [`run`](Self::run) takes them over as they are assigned.
+    pub(super) fn start(
+        shared: &'a Shared<'a>,
+        thread: u32,
+        threads: u32,
+    ) -> Result<Self, EtlError> {
         let plan = &shared.plans.current().plan;
-        let layout = Arc::new(Layout::new(plan.clone(), &shared.options.parquet));
-        let mut worker = Self {
+        Ok(Self {
             shared,
-            source: shared.log.source()?,
+            layout: Arc::new(Layout::new(plan.clone(), &shared.options.parquet)),
+            member: shared.log.member(thread, threads)?,
             stager: Stager::new(plan).map_err(EtlError::Parser)?,
-            partitions: Vec::new(),
-            committers: Vec::new(),
+            active: Vec::new(),
+            revoked: Vec::new(),
+            leaving: Vec::new(),
+            fenced: Vec::new(),
             open: shared.budget.hold(0),
             ends: None,
-        };
+            unsure: false,
+        })
+    }
+
+    /// Takes partitions over and finishes what is pending in them.
+    fn take_over_all(&mut self, numbers: &[u32]) -> Result<(), EtlError> {
+        let shared = self.shared;
+        // A reader of its own: the member's is the group's.
+        let mut reader = shared.log.source()?;
         let mut committers = Vec::with_capacity(numbers.len());
         for &number in numbers {
-            committers.push(worker.take_over(number)?);
+            committers.push(self.take_over(reader.as_mut(), number)?);
         }
         // Behind every take-over: whoever had these partitions before can announce nothing any more.
         let store = &shared.store;
@@ -59,17 +94,19 @@ impl<'a> Worker<'a> {
             place: store.place().to_owned(),
             source,
         })?;
+        let mut starts = Vec::with_capacity(numbers.len());
         for committer in committers {
             let partition = committer.checkpoint().partition;
             recover::check_names(committer.checkpoint(), newest.get(&partition))?;
-            worker.start_partition(committer, &layout)?;
+            starts.push(self.start_partition(reader.as_mut(), committer)?);
         }
-        Ok(worker)
+        self.member.accept(&starts)?;
+        Ok(())
     }
 
-    fn take_over(&mut self, number: u32) -> Result<Committer, EtlError> {
+    fn take_over(&self, reader: &mut dyn Source, number: u32) -> Result<Committer, EtlError> {
         let shared = self.shared;
-        let begin = self.source.bounds(number)?.start;
+        let begin = reader.bounds(number)?.start;
         let committer = shared.runtime.block_on(Committer::take_over(
             shared.checkpoints.clone(),
             shared.store.clone(),
@@ -88,16 +125,17 @@ impl<'a> Worker<'a> {
         Ok(committer)
     }
 
+    /// Returns the partition and where it goes on.
     fn start_partition(
         &mut self,
+        reader: &mut dyn Source,
         committer: Committer,
-        layout: &Arc<Layout>,
-    ) -> Result<(), EtlError> {
+    ) -> Result<(u32, Offset), EtlError> {
         let shared = self.shared;
         let log = shared.log.identity();
         let checkpoint = committer.checkpoint().clone();
         let number = checkpoint.partition;
-        recover::check_log(shared.log, &checkpoint)?;
+        recover::check_log(reader, &checkpoint)?;
         shared.control.note_committed(number, checkpoint.next);
 
         // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
@@ -105,7 +143,7 @@ impl<'a> Worker<'a> {
         let (mut next, mut producers) = (checkpoint.next, checkpoint.producers.clone());
         let mut first = None;
         if let Some(pending) = &checkpoint.pending {
-            let batch = self.rebuild(&checkpoint, pending)?;
+            let batch = self.rebuild(reader, &checkpoint, pending)?;
             next = pending.end;
             producers.clone_from(&pending.producers_after);
             let held = shared.budget.hold(batch.bytes());
@@ -117,96 +155,173 @@ impl<'a> Worker<'a> {
         }
         let control = shared.control.clone();
         let counters = shared.counters.clone();
-        self.committers.push(shared.runtime.spawn(async move {
+        let is_shared = self.member.is_shared();
+        let committer = shared.runtime.spawn(async move {
             let result = commit_all(committer, first, receiver, &control, &counters).await;
-            if result.is_err() {
+            let taken = is_shared && matches!(result, Err(CommitError::Fenced { .. }));
+            if result.is_err() && !taken {
                 control.failed.store(true, Ordering::Release);
             }
             result
-        }));
+        });
         let receiver = Receiver {
             producers,
             begin: checkpoint.begin,
         };
-        self.source.assign(number, next)?;
-        let limits = shared.options.limits;
-        self.partitions.push(Partition::new(
+        let partition = Partition::new(
             number,
             log,
-            layout.clone(),
-            limits,
+            self.layout.clone(),
+            shared.options.limits,
             receiver,
             next,
             sender,
-        ));
-        Ok(())
+        );
+        self.active.push(Active {
+            partition,
+            committer,
+            told: 0,
+        });
+        Ok((number, next))
     }
 
-    fn rebuild(&self, checkpoint: &Checkpoint, pending: &Batch) -> Result<EncodedBatch, EtlError> {
-        let plan = self
-            .shared
-            .plans
-            .find(&pending.plan)
-            .ok_or_else(|| EtlError::PlanMissing {
-                partition: checkpoint.partition,
-                start: pending.start,
-                end: pending.end,
-                plan: pending.plan.to_string(),
-            })?;
-        let layout = Arc::new(Layout::new(plan.clone(), &self.shared.options.parquet));
-        recover::rebuild(self.shared.log, checkpoint, pending, layout)
+    fn rebuild(
+        &self,
+        reader: &mut dyn Source,
+        checkpoint: &Checkpoint,
+        pending: &Batch,
+    ) -> Result<EncodedBatch, EtlError> {
+        let shared = self.shared;
+        let plan = match shared.plans.find(&pending.plan) {
+            Some(plan) => Some(plan.clone()),
+            None => shared
+                .runtime
+                .block_on(plans::find_stored(&shared.checkpoints, &pending.plan))?,
+        };
+        let plan = plan.ok_or_else(|| EtlError::PlanMissing {
+            partition: checkpoint.partition,
+            start: pending.start,
+            end: pending.end,
+            plan: pending.plan.to_string(),
+        })?;
+        let layout = Arc::new(Layout::new(plan, &shared.options.parquet));
+        let log = shared.log.identity();
+        recover::rebuild(reader, &log, checkpoint, pending, layout)
     }
 
+    /// Reads and commits until everything is drained, or told to stop.
     pub(super) fn run(mut self) -> Result<(), EtlError> {
         loop {
             if self.shared.control.failed.load(Ordering::Acquire) {
                 return self.finish();
             }
+            self.follow_group()?;
             self.poll()?;
             let now = Instant::now();
-            for partition in &mut self.partitions {
-                partition
+            for active in &mut self.active {
+                active
+                    .partition
                     .cut_if_due(&self.shared.budget, now)
                     .map_err(EtlError::Encode)?;
             }
             self.keep_within_budget()?;
-            if self.is_drained()? {
+            if self.shared.control.is_stopping() || self.is_drained()? {
+                self.cut_all()?;
                 return self.finish();
             }
-            for partition in &mut self.partitions {
-                if !partition.hand_over() {
-                    return self.finish();
-                }
-                self.source.pause(partition.number(), partition.is_full());
-                if let Some(empty) = partition.empty_range() {
-                    let control = &self.shared.control;
-                    control.note_empty(partition.number(), empty.start, empty.end);
-                }
+            if !self.hand_over()? {
+                return self.finish();
             }
+            self.let_go()?;
         }
+    }
+
+    /// Hands finished batches to their committers. `false` when one of them has failed.
+    fn hand_over(&mut self) -> Result<bool, EtlError> {
+        if !self.is_same_topic()? {
+            return Ok(true); // The batches wait, and with them their partitions.
+        }
+        // In a group nothing may keep us from polling, so that the group hears from us: reading stops instead.
+        let over = self.member.is_shared() && self.shared.budget.is_over();
+        let mut at = 0;
+        while at < self.active.len() {
+            let active = &mut self.active[at];
+            if active.committer.is_finished() || !active.partition.hand_over() {
+                let active = self.active.swap_remove(at);
+                if !self.is_taken(active)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let partition = &active.partition;
+            let number = partition.number();
+            let source = self.member.source();
+            let waits = over || partition.is_full() || self.revoked.contains(&number);
+            source.pause(number, waits);
+            if let Some(empty) = partition.empty_range() {
+                let control = &self.shared.control;
+                control.note_empty(number, empty.start, empty.end);
+            }
+            at += 1;
+        }
+        Ok(true)
+    }
+
+    /// Whether the records of every finished batch are of the topic that the checkpoints name: asked once for
+    /// each, behind its last record.
+    fn is_same_topic(&mut self) -> Result<bool, EtlError> {
+        for active in &mut self.active {
+            self.unsure |= active.partition.take_fresh();
+        }
+        if !self.unsure {
+            return Ok(true);
+        }
+        match self.shared.log.check_identity() {
+            Ok(()) => {
+                self.unsure = false;
+                Ok(true)
+            }
+            Err(error @ LogError::Failed { .. }) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "cannot ask for the topic's identity, trying again");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn cut_all(&mut self) -> Result<(), EtlError> {
+        for active in &mut self.active {
+            active
+                .partition
+                .cut(&self.shared.budget)
+                .map_err(EtlError::Encode)?;
+        }
+        Ok(())
     }
 
     fn poll(&mut self) -> Result<(), EtlError> {
         let Self {
-            source,
+            member,
             stager,
-            partitions,
+            active,
             shared,
             ..
         } = self;
         let mut result = Ok(());
         let mut now = None;
-        source.poll(POLL, &mut |record| {
+        member.source().poll(POLL, &mut |record| {
             if result.is_err() {
                 return;
             }
             let now = *now.get_or_insert_with(Instant::now);
-            let Some(partition) = partitions
+            let Some(active) = active
                 .iter_mut()
-                .find(|p| p.number() == record.partition)
+                .find(|active| active.partition.number() == record.partition)
             else {
                 return;
             };
+            let partition = &mut active.partition;
             result = partition.accept(&record, stager, &shared.budget, &shared.counters, now);
         })?;
         result.map_err(EtlError::Encode)
@@ -214,14 +329,12 @@ impl<'a> Worker<'a> {
 
     /// Over the budget, the oldest open batch is cut, and reading waits until the committers have caught up.
     fn keep_within_budget(&mut self) -> Result<(), EtlError> {
-        self.open
-            .resize(self.partitions.iter().map(Partition::memory).sum());
+        self.open.resize(self.memory());
         if !self.shared.budget.is_over() {
             return Ok(());
         }
-        let oldest = self
-            .partitions
-            .iter_mut()
+        let open = self.active.iter_mut().map(|active| &mut active.partition);
+        let oldest = open
             .filter(|partition| partition.opened_at().is_some())
             .min_by_key(|partition| partition.opened_at());
         if let Some(partition) = oldest {
@@ -229,80 +342,82 @@ impl<'a> Worker<'a> {
                 .cut(&self.shared.budget)
                 .map_err(EtlError::Encode)?;
         }
-        self.open
-            .resize(self.partitions.iter().map(Partition::memory).sum());
-        for partition in &mut self.partitions {
-            partition.hand_over();
-        }
+        self.open.resize(self.memory());
         let failed = &self.shared.control.failed;
         while self.shared.budget.is_over() && !failed.load(Ordering::Acquire) {
-            if self
-                .partitions
-                .iter()
-                .any(|partition| partition.opened_at().is_some())
-            {
+            if !self.hand_over()? {
+                break;
+            }
+            let mut partitions = self.active.iter().map(|active| &active.partition);
+            if partitions.any(|partition| partition.opened_at().is_some()) {
                 break; // The next round cuts the next one.
             }
-            std::thread::sleep(Duration::from_millis(5));
-            for partition in &mut self.partitions {
-                partition.hand_over();
+            if self.member.is_shared() {
+                break; // Every partition is paused until there is room.
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Whether the sources are done and everything they wrote is read; then the open batches are cut.
+    fn memory(&self) -> usize {
+        let open = self.active.iter().map(|active| active.partition.memory());
+        open.sum()
+    }
+
+    /// Whether the sources are done and everything they wrote is read.
     fn is_drained(&mut self) -> Result<bool, EtlError> {
         if !self.shared.control.is_draining() {
             return Ok(false);
         }
-        let ends = if let Some(ends) = &self.ends {
-            ends
-        } else {
-            let mut ends = Vec::with_capacity(self.partitions.len());
-            for partition in &self.partitions {
-                ends.push(self.source.bounds(partition.number())?.end);
+        let source = self.member.source();
+        if self.ends.is_none() {
+            let mut ends = Vec::with_capacity(self.active.len());
+            for active in &self.active {
+                let number = active.partition.number();
+                ends.push((number, source.bounds(number)?.end));
             }
-            self.ends.insert(ends)
-        };
-        if self
-            .partitions
-            .iter()
-            .zip(ends)
-            .any(|(partition, end)| partition.position() < *end)
-        {
-            return Ok(false);
+            self.ends = Some(ends);
         }
-        for partition in &mut self.partitions {
-            partition
-                .cut(&self.shared.budget)
-                .map_err(EtlError::Encode)?;
-        }
-        Ok(true)
+        let mut ends = self.ends.iter().flatten();
+        Ok(ends.all(|&(number, end)| source.position(number) >= end))
     }
 
     /// Hands over what is ready, waits until it is committed, and says what went wrong first.
     fn finish(mut self) -> Result<(), EtlError> {
         let failed = &self.shared.control.failed;
-        while self.partitions.iter().any(Partition::is_full) && !failed.load(Ordering::Acquire) {
-            for partition in &mut self.partitions {
-                partition.hand_over();
+        while self.active.iter().any(|a| a.partition.is_full()) && !failed.load(Ordering::Acquire) {
+            if !self.hand_over()? {
+                break;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        drop(self.partitions); // Closes the channels: the committers end behind their last batch.
+        let mut committers = std::mem::take(&mut self.leaving);
+        for active in std::mem::take(&mut self.active) {
+            // Closes the channel: the committer ends behind its last batch.
+            committers.push((active.partition.number(), active.committer));
+        }
         let mut first = Ok(());
-        for committer in self.committers {
-            let result = self
-                .shared
-                .runtime
-                .block_on(committer)
-                .expect("a committer does not panic");
+        for (number, committer) in committers {
+            let result = self.join(committer);
+            self.tell(number);
             if first.is_ok() {
-                first = result.map_err(EtlError::from);
+                first = result;
             }
         }
         first
+    }
+
+    /// Waits for a committer. In a group, that another worker has the partition by now is no failure.
+    fn join(&self, committer: JoinHandle<Committed>) -> Result<(), EtlError> {
+        let joined = self.shared.runtime.block_on(committer);
+        match joined.expect("a committer does not panic") {
+            Err(CommitError::Fenced { partition, owner }) if self.member.is_shared() => {
+                tracing::info!(partition, owner, "another worker took the partition over");
+                Ok(())
+            }
+            result => result.map_err(EtlError::from),
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl<'a> Lane<'a> {
             match self.work() {
                 Ok(true) => return Ok(self.totals),
                 Ok(false) => {}
-                Err(error) if error.may_pass() && failures < MOST_FAILURES => {
+                Err(error) if error.may_pass_at_once() && failures < MOST_FAILURES => {
                     failures += 1;
                     self.failed = true;
                     let lane = &self.producer;

@@ -146,6 +146,8 @@ impl<'a> Reader<'a> {
                 each(&key, record.value);
             }
         })?;
+        // Offsets may leave gaps, at the end too.
+        self.next = self.next.max(self.source.position(self.partition));
         if records > 0 {
             self.heard = Instant::now();
         } else if self.heard.elapsed() > PATIENCE {

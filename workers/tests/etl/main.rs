@@ -1,5 +1,6 @@
 //! The real ETL over a log, checkpoints and a bucket in memory: each line becomes a row once, whatever dies.
 
+mod group;
 mod support;
 
 use std::collections::BTreeMap;
