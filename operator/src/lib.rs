@@ -7,15 +7,17 @@
 //!
 //! It reads no Secret, holds no password, and dials nothing but the API server.
 
-//A pub mod apply;
+pub mod apply;
 pub mod config;
-//A pub mod controller;
+pub mod controller;
 pub mod desired;
-//A pub mod health;
-//A pub mod leader;
-//A pub mod observe;
-//A pub mod progress;
-//A pub mod status;
+pub mod health;
+mod identity;
+pub mod leader;
+pub mod observe;
+pub mod progress;
+pub mod shutdown;
+pub mod status;
 pub mod validate;
 
 mod object;

@@ -36,13 +36,11 @@ impl LogPipeline {
 
     /// The consumer group of the ETL: `spec.etl.groupId`, or else `<namespace>.<name>`.
     pub fn group_id(&self) -> String {
-        match &self.spec.etl.group_id {
-            Some(group) => group.clone(),
-            None => {
-                let namespace = self.metadata.namespace.as_deref().unwrap_or("default");
-                format!("{namespace}.{}", self.own_name())
-            }
+        if let Some(group) = &self.spec.etl.group_id {
+            return group.clone();
         }
+        let namespace = self.metadata.namespace.as_deref().unwrap_or("default");
+        format!("{namespace}.{}", self.own_name())
     }
 
     /// `metadata.name`; empty only where nobody has named the resource, which validation refuses.
