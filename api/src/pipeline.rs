@@ -22,7 +22,7 @@ mod transform;
 
 pub use cluster::*;
 pub use kafka::*;
-pub use resolve::QuantityError;
+pub use resolve::{QuantityError, bytes};
 pub use sink::*;
 pub use source::*;
 pub use status::*;

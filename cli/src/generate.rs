@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
-use logpipe_api::pipeline::GeneratorFormat;
+use logpipe_api::pipeline::{self, GeneratorFormat};
 use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
 
@@ -59,21 +59,11 @@ fn format(text: &str) -> Result<GeneratorFormat, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match &text[digits.len()..] {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        unit => return Err(format!("{unit:?} must be one of Ki, Mi, Gi, k, M and G")),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    let bytes = number.and_then(|number| number.checked_mul(factor));
-    let bytes = bytes.filter(|&bytes| bytes > 0);
-    bytes.ok_or_else(|| "it must be a whole number above 0, such as 64Mi".to_owned())
+    match pipeline::bytes(text) {
+        Ok(0) => Err("it must be above 0".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {

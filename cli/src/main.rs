@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod generate;
 mod head;
 mod manifest;
+mod modes;
 mod output;
 mod place;
 mod run;

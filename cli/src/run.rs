@@ -11,8 +11,10 @@ use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Suspend;
 use logpipe_workers::etl::plans::Frozen;
+use logpipe_workers::log::kafka::topic::TopicReport;
 
 use crate::manifest::{self, Paint};
+use crate::modes::Modes;
 use crate::output::{self, Format};
 
 mod data_dir;
@@ -22,7 +24,7 @@ mod summary;
 
 use data_dir::DataDir;
 use display::Display;
-use roles::Roles;
+use roles::{Roles, Wanted};
 
 /// How often roles and display move on.
 const STEP: Duration = Duration::from_millis(50);
@@ -30,7 +32,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// Run a LogPipeline manifest in this process.
 ///
 /// The generator, the file producer, an embedded log and the ETL run as threads; Parquet goes to a local
-/// folder. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
+/// folder. With `--kafka manifest` and `--sink manifest` it is the manifest's own Kafka and bucket. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
 /// again it goes on where it was: nothing lost, nothing twice.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -39,9 +41,11 @@ pub(crate) struct Args {
     /// The folder for the log, the checkpoints and the Parquet files [default: ./logpipe-data/<name>]
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Read the files to their end, commit, and stop, instead of following them
+    /// Read the files, or the topic, to their end, commit, and stop, instead of following them
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    modes: Modes,
     /// How to print progress and summary
     #[arg(short, long, default_value = "text")]
     output: Format,
@@ -90,7 +94,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
         .data_dir
         .clone()
         .unwrap_or_else(|| Path::new("logpipe-data").join(name));
-    let dir = DataDir::open(&shown_dir, pipeline, name)?;
+    let dir = DataDir::open(&shown_dir, pipeline, name, &args.modes)?;
     let display = Display::new(args.output, pipeline);
     display.start_logging();
     let interrupts = count_interrupts(&display)?;
@@ -109,7 +113,17 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let folder = manifest.parent().unwrap_or(Path::new("/"));
     display.begin(name, &shown_dir);
     let started = Instant::now();
-    let mut roles = Roles::start(pipeline, name, folder, args.once, &dir, on_plan)?;
+    let on_topic = |report: &TopicReport| display.topic(report);
+    let wanted = Wanted {
+        pipeline,
+        name,
+        folder,
+        once: args.once,
+        modes: &args.modes,
+        dir: &dir,
+        on_topic: &on_topic,
+    };
+    let mut roles = Roles::start(&wanted, on_plan)?;
     let mut stopping = false;
     while !roles.step() {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {

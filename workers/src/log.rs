@@ -11,6 +11,7 @@ mod assigned;
 pub mod contract;
 pub mod embedded;
 mod fixed;
+pub mod kafka;
 pub mod key;
 pub mod memory;
 mod random;

@@ -52,28 +52,32 @@ impl LogPipeline {
 impl Rotation {
     /// `maxBytes` as a number of bytes.
     pub fn max_bytes(&self) -> Result<u64, QuantityError> {
-        let text = self.max_bytes.as_str();
-        let malformed = || QuantityError::Malformed(text.to_owned());
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, suffix) = text.split_at(digits);
-        let unit: u64 = match suffix {
-            "" => 1,
-            "k" => 1_000,
-            "M" => 1_000_000,
-            "G" => 1_000_000_000,
-            "Ki" => 1 << 10,
-            "Mi" => 1 << 20,
-            "Gi" => 1 << 30,
-            _ => return Err(malformed()),
-        };
-        if number.is_empty() {
-            return Err(malformed());
-        }
-        let number: Option<u64> = number.parse().ok();
-        number
-            .and_then(|number| number.checked_mul(unit))
-            .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))
+        bytes(&self.max_bytes)
     }
+}
+
+/// A number of bytes as people write it: `64Mi`, `3k`, `1000`.
+pub fn bytes(text: &str) -> Result<u64, QuantityError> {
+    let malformed = || QuantityError::Malformed(text.to_owned());
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = text.split_at(digits);
+    let unit: u64 = match suffix {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return Err(malformed()),
+    };
+    if number.is_empty() {
+        return Err(malformed());
+    }
+    let number: Option<u64> = number.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -85,14 +89,6 @@ mod tests {
         let minimal = r#"{"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs"}}}"#;
         let spec: LogPipelineSpec = serde_json::from_str(minimal).unwrap();
         LogPipeline::new("shop", spec)
-    }
-
-    fn bytes(text: &str) -> Result<u64, QuantityError> {
-        Rotation {
-            max_bytes: text.to_owned(),
-            ..Rotation::default()
-        }
-        .max_bytes()
     }
 
     #[test]

@@ -18,6 +18,8 @@ use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use serde::{Deserialize, Serialize};
 
+use crate::modes::{KafkaMode, Modes, SinkMode};
+
 /// A locked data folder.
 pub(crate) struct DataDir {
     path: PathBuf,
@@ -36,22 +38,45 @@ struct Owner {
     prefix: String,
     source: String,
     granularity: String,
+    /// Which log, and where the rows go: what is committed in one place is not there in another.
+    #[serde(default = "embedded")]
+    kafka: String,
+    #[serde(default = "local")]
+    sink: String,
+}
+
+fn embedded() -> String {
+    "embedded".to_owned()
+}
+
+fn local() -> String {
+    "local".to_owned()
 }
 
 impl Owner {
-    fn of(pipeline: &LogPipeline, name: &str) -> Self {
+    fn of(pipeline: &LogPipeline, name: &str, modes: &Modes) -> Self {
         let s3 = &pipeline.spec.sink.s3;
+        let source = &pipeline.spec.source;
         Self {
             v: 1,
             name: name.to_owned(),
             topic: pipeline.topic_name(),
             bucket: s3.bucket.clone(),
             prefix: pipeline.prefix(),
-            source: match &pipeline.spec.source.generator {
-                Some(_) => "generator".to_owned(),
-                None => "files".to_owned(),
+            source: match (&source.generator, &source.topic) {
+                (Some(_), _) => "generator".to_owned(),
+                (None, Some(_)) => "topic".to_owned(),
+                (None, None) => "files".to_owned(),
             },
             granularity: format!("{:?}", pipeline.spec.sink.partition_by.time.granularity),
+            kafka: match modes.kafka {
+                KafkaMode::Embedded => embedded(),
+                KafkaMode::Manifest => "manifest".to_owned(),
+            },
+            sink: match modes.sink {
+                SinkMode::Local => local(),
+                SinkMode::Manifest => "manifest".to_owned(),
+            },
         }
     }
 
@@ -69,6 +94,8 @@ impl Owner {
                 &self.granularity,
                 &other.granularity,
             ),
+            ("--kafka", &self.kafka, &other.kafka),
+            ("--sink", &self.sink, &other.sink),
         ]
         .into_iter()
         .find(|(_, mine, theirs)| mine != theirs)
@@ -78,12 +105,17 @@ impl Owner {
 
 impl DataDir {
     /// Makes the folder if it is not there, locks it, and checks that it belongs to this pipeline.
-    pub(crate) fn open(path: &Path, pipeline: &LogPipeline, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        pipeline: &LogPipeline,
+        name: &str,
+        modes: &Modes,
+    ) -> anyhow::Result<Self> {
         make(path)?;
         let path = std::path::absolute(path)
             .with_context(|| format!("cannot find the data folder {}", path.display()))?;
         let lock = lock(&path)?;
-        check_owner(&path, &Owner::of(pipeline, name))?;
+        check_owner(&path, &Owner::of(pipeline, name, modes))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -184,7 +216,7 @@ fn check_owner(dir: &Path, owner: &Owner) -> anyhow::Result<()> {
             if let Some((field, mine, theirs)) = owner.difference(&found) {
                 bail!(
                     "the data folder {} belongs to another pipeline: its {field} is {theirs:?}, and this \
-                     manifest's is {mine:?}. Give this one its own --data-dir",
+                     run's is {mine:?}. Give this one its own --data-dir",
                     dir.display()
                 );
             }

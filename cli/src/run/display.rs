@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use logpipe_api::LogPipeline;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::plans::Frozen;
+use logpipe_workers::log::kafka::topic::TopicReport;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -108,6 +109,16 @@ impl Display {
                 "{name}: log, checkpoints and Parquet in {}",
                 dir.display()
             )),
+        }
+    }
+
+    pub(super) fn topic(&self, report: &TopicReport) {
+        match self.kind {
+            Kind::Json => json(&serde_json::json!({
+                "event": "topic", "topic": report.topic, "partitions": report.partitions,
+                "report": report.to_string(),
+            })),
+            _ => self.say(&report.to_string()),
         }
     }
 

@@ -5,43 +5,44 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{Generator, Suspend};
+use logpipe_api::settings::{
+    CheckpointPlace, EtlSettings, GeneratorSettings, ProducerSettings, S3Settings, TopicSettings,
+};
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
-use logpipe_workers::etl::partition::Limits;
 use logpipe_workers::etl::{self, EtlOptions};
-use logpipe_workers::generate::{self, GeneratorOptions, Rolled};
+use logpipe_workers::generate::{self, GeneratorOptions};
 use logpipe_workers::log::embedded::EmbeddedLog;
+use logpipe_workers::log::kafka::{self, KafkaLog, KafkaOptions};
 use logpipe_workers::log::{Log, Source};
 use logpipe_workers::produce::{self, ProducerOptions};
 use logpipe_workers::store::Store;
 use tokio::runtime::Runtime;
 
 use super::data_dir::DataDir;
-
-/// Bytes of app.log before it is rolled: small enough that the reader removes it soon after.
-const ROLL_BYTES: u64 = 32 * 1024 * 1024;
-
-/// Rolled files that may wait for the reader before the generator waits for it.
-const ROLLED_AT_MOST: usize = 3;
-
-/// Bytes that batches may hold in memory.
-const BATCH_MEMORY: usize = 96 * 1024 * 1024;
+use crate::modes::{KafkaMode, Modes, SinkMode};
 
 /// Bytes of lines that the ETL may be behind, before the producer waits: the log on the disk stays bounded. The
 /// lines compress to about a quarter.
 const UNREAD_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// How often a Kafka is asked where its partitions end.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+
 /// A running pipeline.
 pub(super) struct Roles {
     pub(super) counters: Arc<Counters>,
-    log: EmbeddedLog,
+    log: Arc<dyn Log>,
+    /// The log, where it is ours to trim and to hold back.
+    embedded: Option<EmbeddedLog>,
     reader: Box<dyn Source>,
+    lag: (Instant, u64),
     partitions: u32,
     stop_generator: Arc<AtomicBool>,
     producer_control: Arc<produce::Control>,
@@ -51,41 +52,70 @@ pub(super) struct Roles {
     etl: Option<JoinHandle<anyhow::Result<()>>>,
     checkpoints: Arc<dyn CheckpointStore>,
     runtime: Arc<Runtime>,
-    /// There is or was a source to wait for.
-    has_source: bool,
+    sources: Sources,
     failures: Vec<anyhow::Error>,
+}
+
+/// What fills the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sources {
+    /// A generator or files, read by this run.
+    Ours,
+    /// Others, for as long as the run goes on.
+    Others,
+    /// Nothing: what the log holds is brought to its end.
+    Nothing,
+}
+
+impl Sources {
+    fn of(pipeline: &LogPipeline, once: bool) -> Self {
+        let spec = &pipeline.spec;
+        match (spec.suspend, &spec.source.topic) {
+            (Suspend::Sources | Suspend::All, _) => Self::Nothing,
+            (Suspend::None, None) => Self::Ours,
+            (Suspend::None, Some(_)) if once => Self::Nothing,
+            (Suspend::None, Some(_)) => Self::Others,
+        }
+    }
 }
 
 /// What the ETL found out about the lines.
 pub(super) type OnPlan = Box<dyn Fn(&etl::plans::Frozen) + Send>;
 
+/// What the user says about a run.
+pub(super) struct Wanted<'a> {
+    pub(super) pipeline: &'a LogPipeline,
+    pub(super) name: &'a str,
+    /// Where relative paths begin.
+    pub(super) folder: &'a Path,
+    /// Read what is there, and end.
+    pub(super) once: bool,
+    pub(super) modes: &'a Modes,
+    pub(super) dir: &'a DataDir,
+    /// Hears what was done to the topic.
+    pub(super) on_topic: &'a dyn Fn(&kafka::topic::TopicReport),
+}
+
 impl Roles {
-    /// Starts every role. `folder` is where relative paths begin.
-    pub(super) fn start(
-        pipeline: &LogPipeline,
-        name: &str,
-        folder: &Path,
-        once: bool,
-        dir: &DataDir,
-        on_plan: OnPlan,
-    ) -> anyhow::Result<Self> {
-        let spec = &pipeline.spec;
-        let partitions = spec.kafka.topic.partitions as u32;
-        let log = EmbeddedLog::open(&dir.log(), &pipeline.topic_name(), partitions)?;
-        let reader = log.source()?;
-        let checkpoints: Arc<dyn CheckpointStore> = Arc::new(FileStore::open(&dir.checkpoints())?);
-        let store = Store::local(&dir.parquet(), &pipeline.prefix())
-            .with_context(|| format!("cannot use the folder {}", dir.parquet().display()))?;
+    /// Starts every role.
+    pub(super) fn start(wanted: &Wanted<'_>, on_plan: OnPlan) -> anyhow::Result<Self> {
+        let dir = wanted.dir;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("commit")
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
+        let (log, embedded) = open_log(wanted)?;
+        let store = open_store(wanted, &runtime)?;
+        let partitions = log.identity().partitions;
+        let checkpoints: Arc<dyn CheckpointStore> = Arc::new(FileStore::open(&dir.checkpoints())?);
         let mut roles = Self {
             counters: Arc::default(),
+            reader: log.source()?,
+            lag: (Instant::now(), 0),
             log,
-            reader,
+            embedded,
             partitions,
             stop_generator: Arc::default(),
             producer_control: Arc::new(produce::Control::new()),
@@ -95,56 +125,42 @@ impl Roles {
             etl: None,
             checkpoints,
             runtime: Arc::new(runtime),
-            has_source: spec.suspend == Suspend::None,
+            sources: Sources::of(wanted.pipeline, wanted.once),
             failures: Vec::new(),
         };
-        if roles.has_source {
-            roles.start_sources(pipeline, name, folder, once, dir)?;
-        } else {
-            roles.etl_control.drain();
+        match roles.sources {
+            Sources::Ours => roles.start_sources(wanted)?,
+            Sources::Others => {}
+            Sources::Nothing => roles.etl_control.drain(),
         }
-        roles.start_etl(pipeline, store, on_plan)?;
+        roles.start_etl(wanted, store, on_plan)?;
         Ok(roles)
     }
 
-    fn start_sources(
-        &mut self,
-        pipeline: &LogPipeline,
-        name: &str,
-        folder: &Path,
-        once: bool,
-        dir: &DataDir,
-    ) -> anyhow::Result<()> {
+    fn start_sources(&mut self, wanted: &Wanted<'_>) -> anyhow::Result<()> {
+        let (pipeline, dir) = (wanted.pipeline, wanted.dir);
         let source = &pipeline.spec.source;
         let paths = match (&source.generator, &source.files) {
             (Some(generator), _) => {
-                self.start_generator(generator, name, dir)?;
+                self.start_generator(generator, wanted.name, dir)?;
                 vec![dir.source().join("app.log").to_string_lossy().into_owned()]
             }
-            (None, Some(files)) => files.paths.iter().map(|path| below(folder, path)).collect(),
-            (None, None) => unreachable!("validation accepts exactly one source"),
+            (None, Some(files)) => {
+                let paths = files.paths.iter();
+                paths.map(|path| below(wanted.folder, path)).collect()
+            }
+            (None, None) => unreachable!("a source of ours is a generator or files"),
         };
-        let options = ProducerOptions {
-            name: name.to_owned(),
-            paths,
-            start_at: source
-                .files
-                .as_ref()
-                .map(|files| files.start_at)
-                .unwrap_or_default(),
-            framing: source.producer.framing,
-            linger: Duration::from_millis(source.producer.linger_ms as u64),
-            save_every: Duration::from_secs(pipeline.spec.checkpoint.interval_seconds as u64),
-            state_dir: dir.producer(),
-            delete_finished: source.generator.is_some(),
-        };
-        if once && source.files.is_some() {
+        let state = dir.producer().to_string_lossy().into_owned();
+        let settings = ProducerSettings::new(pipeline, wanted.name, paths, &state);
+        let options = ProducerOptions::from(&settings);
+        if wanted.once && source.files.is_some() {
             self.producer_control.finish_at_end();
         }
         let (log, control) = (self.log.clone(), self.producer_control.clone());
         let counters = self.counters.clone();
         self.producer = Some(spawn("produce", move || {
-            produce::run(&options, &log, &control, &counters)?;
+            produce::run(&options, log.as_ref(), &control, &counters)?;
             Ok(())
         })?);
         Ok(())
@@ -156,19 +172,8 @@ impl Roles {
         name: &str,
         dir: &DataDir,
     ) -> anyhow::Result<()> {
-        let options = GeneratorOptions {
-            producer: name.to_owned(),
-            dir: dir.source(),
-            events_per_second: generator.events_per_second as u64,
-            max_events: generator.max_events as u64,
-            format: generator.format,
-            seed: generator.seed as u64,
-            malformed_percent: generator.malformed_percent as u8,
-            roll_bytes: ROLL_BYTES,
-            rolled: Rolled::WaitForReader {
-                at_most: ROLLED_AT_MOST,
-            },
-        };
+        let folder = dir.source().to_string_lossy().into_owned();
+        let options = GeneratorOptions::from(&GeneratorSettings::new(generator, name, &folder));
         std::fs::create_dir_all(&options.dir)
             .with_context(|| format!("cannot make the folder {}", options.dir.display()))?;
         let (stop, counters) = (self.stop_generator.clone(), self.counters.clone());
@@ -181,34 +186,25 @@ impl Roles {
 
     fn start_etl(
         &mut self,
-        pipeline: &LogPipeline,
+        wanted: &Wanted<'_>,
         store: Store,
         on_plan: OnPlan,
     ) -> anyhow::Result<()> {
-        let sink = &pipeline.spec.sink;
-        let rotation = &sink.rotation;
-        let options = EtlOptions {
-            owner: format!("pid-{}", std::process::id()),
-            threads: pipeline.spec.etl.replicas as u32,
-            transform: pipeline.spec.transform.clone(),
-            granularity: sink.partition_by.time.granularity,
-            parquet: sink.parquet.clone(),
-            limits: Limits {
-                max_bytes: rotation.max_bytes()? as usize,
-                max_rows: rotation.max_rows as u64,
-                interval: Duration::from_secs(rotation.interval_seconds as u64),
-                idle: Duration::from_secs(rotation.idle_seconds as u64),
-            },
-            memory: BATCH_MEMORY,
-            owns_log: true,
+        let place = wanted.dir.checkpoints().to_string_lossy().into_owned();
+        let owner = format!("pid-{}", std::process::id());
+        let settings = EtlSettings {
+            // Each replica of the manifest is a thread here.
+            threads: wanted.pipeline.spec.etl.replicas as u32,
+            ..EtlSettings::new(wanted.pipeline, &owner, &owner, CheckpointPlace::Dir(place))
         };
+        let options = EtlOptions::new(&settings, self.embedded.is_some())?;
         let (log, checkpoints) = (self.log.clone(), self.checkpoints.clone());
         let (control, counters) = (self.etl_control.clone(), self.counters.clone());
         let runtime = self.runtime.handle().clone();
         self.etl = Some(spawn("etl", move || {
             let run = etl::run(
                 &options,
-                &log,
+                log.as_ref(),
                 checkpoints,
                 store,
                 &control,
@@ -221,10 +217,14 @@ impl Roles {
         Ok(())
     }
 
-    /// Asks the sources to stop; what they have read is still committed.
+    /// Asks the sources to stop; what they have read is still committed. Of a topic that others go on to write,
+    /// what was read is.
     pub(super) fn stop(&self) {
         self.stop_generator.store(true, Ordering::Release);
         self.producer_control.stop();
+        if self.sources == Sources::Others {
+            self.etl_control.stop();
+        }
     }
 
     /// Moves on what depends on each other: to be called a few times a second. `true` when all is over.
@@ -243,20 +243,23 @@ impl Roles {
             self.stop_generator.store(true, Ordering::Release);
             self.note(result, "the file producer stopped");
         }
-        if self.generator.is_none() && self.producer.is_none() {
+        let sources_ended = self.generator.is_none() && self.producer.is_none();
+        if sources_ended && self.sources != Sources::Others {
             self.etl_control.drain();
         }
         if let Some(result) = take_finished(&mut self.etl) {
             self.stop();
             self.note(result, "the ETL stopped");
         }
-        self.trim();
-        let counters = &self.counters;
-        let unread = counters
-            .produced_bytes
-            .get()
-            .saturating_sub(counters.received_bytes.get());
-        self.log.pause_sinks(unread > UNREAD_BYTES);
+        if let Some(log) = &self.embedded {
+            self.trim(log);
+            let counters = &self.counters;
+            let unread = counters
+                .produced_bytes
+                .get()
+                .saturating_sub(counters.received_bytes.get());
+            log.pause_sinks(unread > UNREAD_BYTES);
+        }
         self.generator.is_none() && self.producer.is_none() && self.etl.is_none()
     }
 
@@ -268,26 +271,32 @@ impl Roles {
 
     /// Removes from the log what neither the ETL nor the producer needs to find its place.
     /// A log that cannot be written only keeps what it has; who has to write to it says why it cannot.
-    fn trim(&self) {
+    fn trim(&self, log: &EmbeddedLog) {
         for partition in 0..self.partitions {
             let mut before = self.etl_control.needed(partition);
-            if self.has_source {
+            if self.sources == Sources::Ours {
                 before = before.min(self.producer_control.saved(partition));
             }
             if before > 0 {
-                drop(self.log.trim(partition, before));
+                drop(log.trim(partition, before));
             }
         }
     }
 
     /// Records in the log whose lines are not committed.
     pub(super) fn lag(&mut self) -> u64 {
-        (0..self.partitions)
+        let (at, lag) = self.lag;
+        if self.embedded.is_none() && at.elapsed() < LAG_EVERY {
+            return lag;
+        }
+        let lag = (0..self.partitions)
             .map(|partition| {
                 let end = self.reader.bounds(partition).map_or(0, |bounds| bounds.end);
                 end.saturating_sub(self.etl_control.done(partition))
             })
-            .sum()
+            .sum();
+        self.lag = (Instant::now(), lag);
+        lag
     }
 
     /// Every failure of a role, in the order in which they came: the first may have led to the others, or
@@ -305,6 +314,40 @@ impl Roles {
     pub(super) fn partitions(&self) -> u32 {
         self.partitions
     }
+}
+
+fn open_log(wanted: &Wanted<'_>) -> anyhow::Result<(Arc<dyn Log>, Option<EmbeddedLog>)> {
+    let (pipeline, modes) = (wanted.pipeline, wanted.modes);
+    if modes.kafka == KafkaMode::Embedded {
+        if pipeline.spec.source.topic.is_some() {
+            bail!(
+                "spec.source.topic: others write this topic, and nobody else can write the embedded log: run it \
+                 with --kafka manifest"
+            );
+        }
+        let partitions = pipeline.spec.kafka.topic.partitions as u32;
+        let log = EmbeddedLog::open(&wanted.dir.log(), &pipeline.topic_name(), partitions)?;
+        return Ok((Arc::new(log.clone()), Some(log)));
+    }
+    let settings = modes.kafka_settings(pipeline)?;
+    let report = kafka::topic::ensure(&settings, &TopicSettings::new(pipeline))?;
+    (wanted.on_topic)(&report);
+    let options = KafkaOptions {
+        compression: pipeline.spec.source.producer.compression,
+        ..KafkaOptions::default()
+    };
+    Ok((Arc::new(KafkaLog::open(&settings, options)?), None))
+}
+
+fn open_store(wanted: &Wanted<'_>, runtime: &Runtime) -> anyhow::Result<Store> {
+    let (pipeline, modes, dir) = (wanted.pipeline, wanted.modes, wanted.dir);
+    if modes.sink == SinkMode::Local {
+        return Store::local(&dir.parquet(), &pipeline.prefix())
+            .with_context(|| format!("cannot use the folder {}", dir.parquet().display()));
+    }
+    let mut store = Store::s3(&S3Settings::new(pipeline, &modes.secrets()))?;
+    runtime.block_on(store.probe())?;
+    Ok(store)
 }
 
 /// A path of the manifest, relative to its folder, without the `./` that would stand in every message.

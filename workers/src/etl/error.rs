@@ -6,6 +6,7 @@ use super::commit::CommitError;
 use super::parse::ParseError;
 use super::plans::PlanError;
 use crate::log::{LogError, Offset};
+use crate::store::ListError;
 
 /// Why the ETL stopped. Nothing is lost or doubled by any of these: the checkpoint stands where it stood.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum EtlError {
         place: String,
         /// Why.
         #[source]
-        source: crate::store::ListError,
+        source: ListError,
     },
     /// The last committed record is another one.
     #[error(
@@ -147,7 +148,8 @@ impl EtlError {
             Self::Log(error) => error.may_pass(),
             Self::Commit(error) => error.may_pass(),
             Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
-            Self::List { .. } | Self::Encode(_) => true,
+            Self::List { source, .. } => matches!(source, ListError::Failed { .. }),
+            Self::Encode(_) => true,
             _ => false,
         }
     }

@@ -57,6 +57,10 @@ pub fn all(factory: Factory<'_>) {
     sinks_of_one_partition_take_turns(factory);
     reading_resumes_at_an_offset(factory);
     a_paused_partition_keeps_its_place(factory);
+    a_partition_paused_at_its_end_misses_nothing(factory);
+    pausing_again_and_again_changes_nothing(factory);
+    a_released_partition_is_read_no_more(factory);
+    a_position_tells_what_comes_next(factory);
     only_assigned_partitions_are_read(factory);
     full_partitions_take_turns(factory);
     one_poll_hands_out_about_a_mebibyte(factory);
@@ -70,7 +74,8 @@ pub fn all(factory: Factory<'_>) {
 pub fn records(count: usize) -> Vec<NewRecord> {
     (0..count)
         .map(|n| NewRecord {
-            timestamp: 1_700_000_000_000_000 + n as i64,
+            // Whole milliseconds, because Kafka knows no others.
+            timestamp: 1_700_000_000_000_000 + 1_000 * n as i64,
             key: Bytes::from(format!("key {n}")),
             value: Bytes::from(format!("line {n} of the test\n")),
         })
@@ -183,7 +188,7 @@ pub fn values_of_any_size_come_back(factory: Factory<'_>) {
         });
         for value in [vec![b'a'; size], random.take(size).collect()] {
             written.push(NewRecord {
-                timestamp: 0,
+                timestamp: 1_000,
                 key: Bytes::from(vec![b'k'; size.min(1000)]),
                 value: Bytes::from(value),
             });
@@ -268,6 +273,101 @@ pub fn a_paused_partition_keeps_its_place(factory: Factory<'_>) {
     assert_same(&paused[10..], &records(2));
 }
 
+/// Where a reader waits for more, it must not be taken to be further than it is.
+pub fn a_partition_paused_at_its_end_misses_nothing(factory: Factory<'_>) {
+    let log = factory();
+    write(&*log, 0, &records(3));
+    let mut source = log.source().expect("a source");
+    source.assign(0, 0).expect("assigned");
+    assert_eq!(read(&mut *source, 3).len(), 3);
+    for _ in 0..3 {
+        nothing_comes(&mut *source);
+        source.pause(0, true);
+        write(&*log, 0, &records(1));
+        nothing_comes(&mut *source);
+        source.pause(0, false);
+        assert_same(&read(&mut *source, 1), &records(1));
+    }
+}
+
+/// Each record comes once and in order, wherever the pauses fall.
+pub fn pausing_again_and_again_changes_nothing(factory: Factory<'_>) {
+    let log = factory();
+    let written = blocks(120);
+    write(&*log, 0, &written);
+    write(&*log, 1, &written);
+    let mut source = log.source().expect("a source");
+    source.assign(0, 0).expect("assigned");
+    source.assign(1, 0).expect("assigned");
+    let mut all = Vec::new();
+    let begun = Instant::now();
+    let mut round = 0;
+    while all.len() < 240 {
+        assert!(begun.elapsed() < PATIENCE, "{} records came", all.len());
+        let paused = round % (PARTITIONS + 1);
+        for partition in 0..PARTITIONS {
+            source.pause(partition, partition == paused);
+        }
+        round += 1;
+        source
+            .poll(Duration::from_millis(20), &mut |record| {
+                assert_ne!(record.partition, paused, "it is paused");
+                all.push(Read::from(record));
+            })
+            .expect("the log can be read");
+    }
+    for partition in 0..PARTITIONS {
+        let own = all.iter().filter(|record| record.partition == partition);
+        assert_same(&own.cloned().collect::<Vec<_>>(), &written);
+    }
+}
+
+/// Not even what the source had read ahead; and it can be assigned anew, elsewhere.
+pub fn a_released_partition_is_read_no_more(factory: Factory<'_>) {
+    let log = factory();
+    write(&*log, 0, &blocks(80));
+    write(&*log, 1, &records(3));
+    let mut source = log.source().expect("a source");
+    source.release(0).expect("it was never assigned");
+    source.assign(0, 0).expect("assigned");
+    assert!(read(&mut *source, 1).len() < 80);
+    source.release(0).expect("released");
+    assert_eq!(source.position(0), 0);
+    nothing_comes(&mut *source);
+    source.assign(1, 0).expect("assigned");
+    let other = read(&mut *source, 3);
+    assert!(other.iter().all(|record| record.partition == 1));
+    source.assign(0, 50).expect("assigned");
+    let again = read(&mut *source, 30);
+    assert_eq!(offsets(&again), (50..80).collect::<Vec<_>>());
+    source.pause(0, true);
+    source.release(0).expect("released");
+    source.assign(0, 79).expect("assigned");
+    assert_eq!(offsets(&read(&mut *source, 1)), [79]);
+}
+
+/// Of an assigned partition: its start, and then the offset behind the last record; at the end, the end.
+pub fn a_position_tells_what_comes_next(factory: Factory<'_>) {
+    let log = factory();
+    write(&*log, 0, &blocks(40));
+    let mut source = log.source().expect("a source");
+    assert_eq!(source.position(0), 0);
+    source.assign(0, 5).expect("assigned");
+    assert_eq!(source.position(0), 5);
+    assert_eq!(source.position(1), 0);
+    let mut next = 5;
+    while next < 40 {
+        for record in read(&mut *source, 1) {
+            assert_eq!(record.offset, next);
+            next = record.offset + 1;
+        }
+        assert_eq!(source.position(0), next);
+    }
+    nothing_comes(&mut *source);
+    let end = source.bounds(0).expect("bounds").end;
+    assert_eq!(source.position(0), end);
+}
+
 /// The others are left alone, and pausing one of them does nothing.
 pub fn only_assigned_partitions_are_read(factory: Factory<'_>) {
     let log = factory();
@@ -282,11 +382,16 @@ pub fn only_assigned_partitions_are_read(factory: Factory<'_>) {
     nothing_comes(&mut *source);
 }
 
-/// `count` records of 60 KB each.
+/// `count` records of 60 KB each, that shrink no more than text does: a log may count packed bytes.
 fn blocks(count: usize) -> Vec<NewRecord> {
+    let mut noise = 1_u32;
+    let mut digit = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b"0123456789abcdef"[(noise >> 28) as usize]
+    };
     let mut blocks = records(count);
     for block in &mut blocks {
-        block.value = Bytes::from(block.value.repeat(3000));
+        block.value = (0..60_000).map(|_| digit()).collect();
     }
     blocks
 }

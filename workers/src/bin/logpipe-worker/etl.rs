@@ -1,0 +1,84 @@
+//! `logpipe-worker etl`. Touches Kafka, the bucket and the checkpoints.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use logpipe_api::settings::{CheckpointPlace, EtlSettings, KafkaSettings, S3Settings, Settings};
+use logpipe_workers::checkpoint::CheckpointStore;
+use logpipe_workers::checkpoint::file::FileStore;
+use logpipe_workers::counters::Counters;
+use logpipe_workers::etl::{self, Control, EtlOptions};
+use logpipe_workers::log::Log;
+use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
+use logpipe_workers::store::Store;
+
+use crate::progress::Progress;
+use crate::signals;
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let settings = EtlSettings::from_env(std::env::vars())?;
+    let kafka = KafkaSettings::from_env(std::env::vars())?;
+    let s3 = S3Settings::from_env(std::env::vars())?;
+    let options = EtlOptions::new(&settings, false)?;
+    let stop = signals::stop_flag()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("commit")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let mut store = Store::s3(&s3)?;
+    runtime.block_on(store.probe())?;
+    let checkpoints = checkpoints(&settings.checkpoints)?;
+    let group = Group {
+        id: settings.group_id.clone(),
+        instance: settings.instance.clone(),
+    };
+    let kafka_options = KafkaOptions {
+        group: Some(group),
+        ..KafkaOptions::default()
+    };
+    let log = KafkaLog::open(&kafka, kafka_options)?;
+    let control = Arc::new(Control::new(log.identity().partitions));
+    let counters = Arc::new(Counters::default());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut progress = Progress::new("committed");
+            while !done.load(Ordering::Acquire) {
+                if stop.load(Ordering::Acquire) {
+                    control.stop();
+                }
+                progress.tell(counters.rows.get(), counters.dead.get());
+                std::thread::sleep(signals::STEP);
+            }
+        });
+        let result = etl::run(
+            &options,
+            &log,
+            checkpoints,
+            store,
+            &control,
+            &counters,
+            runtime.handle(),
+            &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
+        );
+        done.store(true, Ordering::Release);
+        result
+    })?;
+    tracing::info!(
+        rows = counters.rows.get(),
+        dead = counters.dead.get(),
+        files = counters.files.get(),
+        "stopped; what was read is committed"
+    );
+    Ok(())
+}
+
+fn checkpoints(place: &CheckpointPlace) -> anyhow::Result<Arc<dyn CheckpointStore>> {
+    match place {
+        CheckpointPlace::Dir(dir) => Ok(Arc::new(FileStore::open(Path::new(dir))?)),
+    }
+}

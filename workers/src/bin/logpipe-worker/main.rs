@@ -1,0 +1,72 @@
+//! `logpipe-worker`: one role of a pipeline in a process of its own, as containers run it. Everything is set by
+//! environment variables (`logpipe_api::settings`); secrets are files. SIGTERM and SIGINT drain.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod etl;
+mod exit;
+mod generate;
+mod probe;
+mod produce;
+mod progress;
+mod signals;
+mod topic;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// One role of a pipeline, set by environment variables
+///
+/// Exit codes: 0 done; 1 failed, and starting again may help; 2 wrong usage or variables; 3 a person must mend
+/// something first.
+#[derive(Parser)]
+#[command(name = "logpipe-worker", version)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Write seeded lines to a rolling app.log (`LOGPIPE_GENERATOR_*`)
+    Generate(generate::Args),
+    /// Follow files and write their lines into the topic (`LOGPIPE_PRODUCER_*`, `LOGPIPE_KAFKA_*`)
+    Produce,
+    /// Turn the topic's lines into Parquet (`LOGPIPE_ETL_*`, `LOGPIPE_KAFKA_*`, `LOGPIPE_S3_*`)
+    Etl,
+    /// Make the topic, or bring it to what is wanted, and end (`LOGPIPE_TOPIC_*`, `LOGPIPE_KAFKA_*`)
+    Topic,
+    /// Try Kafka and the bucket as the other roles would, say what is found, and end
+    Probe,
+}
+
+fn main() -> ExitCode {
+    // An error only says that it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    start_logging();
+    let result = match Cli::parse().role {
+        Role::Generate(args) => generate::run(&args),
+        Role::Produce => produce::run(),
+        Role::Etl => etl::run(),
+        Role::Topic => topic::run(),
+        Role::Probe => probe::run(),
+    };
+    exit::code(result)
+}
+
+/// Lines on standard error, JSON where `LOGPIPE_LOG_FORMAT` says so; `LOGPIPE_LOG` sets the level.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LOGPIPE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    if std::env::var("LOGPIPE_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        logs.json().init();
+    } else {
+        logs.with_ansi(false).init();
+    }
+}

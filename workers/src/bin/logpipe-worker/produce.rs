@@ -1,0 +1,40 @@
+//! `logpipe-worker produce`. Touches the files, the folder of its saved offsets, and Kafka.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use logpipe_api::settings::{KafkaSettings, ProducerSettings, Settings};
+use logpipe_workers::counters::Counters;
+use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
+use logpipe_workers::produce::{self, Control, ProducerOptions};
+
+use crate::{progress, signals};
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let settings = ProducerSettings::from_env(std::env::vars())?;
+    let kafka = KafkaSettings::from_env(std::env::vars())?;
+    let stop = signals::stop_flag()?;
+    let kafka_options = KafkaOptions {
+        compression: settings.compression,
+        ..KafkaOptions::default()
+    };
+    let log = KafkaLog::open(&kafka, kafka_options)?;
+    let options = ProducerOptions::from(&settings);
+    let (control, counters) = (Control::new(), Counters::default());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut progress = progress::Progress::new("produced");
+            while !done.load(Ordering::Acquire) {
+                if stop.load(Ordering::Acquire) {
+                    control.stop();
+                }
+                progress.tell(counters.produced.get(), 0);
+                std::thread::sleep(signals::STEP);
+            }
+        });
+        let result = produce::run(&options, &log, &control, &counters);
+        done.store(true, Ordering::Release);
+        result
+    })?;
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Apache Kafka behind the traits of [`log`](super): a thin adapter over librdkafka, through rdkafka. Talks to
+//! the brokers, and reads the files with certificates and the password.
+//!
+//! ```no_run
+//! # use logpipe_workers::log::{Log, kafka::{KafkaLog, KafkaOptions}};
+//! # fn example(settings: &logpipe_api::settings::KafkaSettings) -> Result<(), logpipe_workers::log::LogError> {
+//! let log = KafkaLog::open(settings, KafkaOptions::default())?;
+//! let bounds = log.source()?.bounds(0)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`KafkaLog::open`] waits half a minute for brokers that do not answer yet; what a person must mend is
+//!   [`LogError::Refused`] at once.
+//! * Without [`KafkaOptions::group`], members have a fixed share of the partitions, as in the other logs. With it,
+//!   [`Log::member`] joins the consumer group, and others may have partitions at any time.
+//! * Whoever makes a sink, asks for bounds, or flushes learns whether the topic was made anew meanwhile
+//!   ([`LogError::OtherTopic`]).
+//! * Kafka counts time in milliseconds: the timestamps of records lose what is below.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use logpipe_api::pipeline::RecordCompression;
+use logpipe_api::settings::KafkaSettings;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::{Identity, Log, LogError, Offset, Sink, Source};
+
+mod config;
+mod connect;
+mod context;
+mod explain;
+mod native;
+mod outage;
+mod reader;
+mod sink;
+mod source;
+pub mod topic;
+
+use connect::Found;
+use context::Events;
+use sink::KafkaSink;
+use source::KafkaSource;
+
+/// How long brokers may be silent before it is an error.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How this process uses Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaOptions {
+    /// What the brokers' logs and quotas call it.
+    pub client_id: String,
+    /// How sinks compress.
+    pub compression: RecordCompression,
+    /// The consumer group whose members share the partitions.
+    pub group: Option<Group>,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            client_id: "logpipe".to_owned(),
+            compression: RecordCompression::default(),
+            group: None,
+        }
+    }
+}
+
+/// A consumer group, and who this process is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The group's id.
+    pub id: String,
+    /// This process, the same at each start; thread `n` is the static member `<instance>-<n>`.
+    pub instance: String,
+}
+
+/// A topic of Kafka.
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("KafkaLog").field(&self.identity()).finish()
+    }
+}
+
+/// What all clients of a log share.
+struct Shared {
+    settings: KafkaSettings,
+    options: KafkaOptions,
+    identity: Identity,
+    /// They may grow.
+    partitions: AtomicU32,
+    /// Asks the brokers what is not about records.
+    asker: BaseConsumer<Events>,
+}
+
+impl KafkaLog {
+    /// Finds the topic. Waits half a minute for brokers that do not answer yet.
+    pub fn open(settings: &KafkaSettings, options: KafkaOptions) -> Result<Self, LogError> {
+        let asker = connect::asker(settings, &options.client_id)?;
+        let Found {
+            cluster,
+            topic_id,
+            partitions,
+        } = connect::find(settings, &asker)?;
+        let partitions = partitions.len() as u32;
+        let identity = Identity {
+            cluster,
+            topic: settings.topic.clone(),
+            topic_id,
+            partitions,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                settings: settings.clone(),
+                options,
+                identity,
+                partitions: AtomicU32::new(partitions),
+                asker,
+            }),
+        })
+    }
+}
+
+impl Log for KafkaLog {
+    fn identity(&self) -> Identity {
+        let mut identity = self.shared.identity.clone();
+        identity.partitions = self.shared.partitions.load(Ordering::Relaxed);
+        identity
+    }
+
+    fn source(&self) -> Result<Box<dyn Source>, LogError> {
+        Ok(Box::new(KafkaSource::new(Arc::clone(&self.shared))?))
+    }
+
+    fn sink(&self, partition: u32) -> Result<Box<dyn Sink>, LogError> {
+        self.shared.check_partition("write", partition)?;
+        self.shared.check_identity()?;
+        Ok(Box::new(KafkaSink::new(
+            Arc::clone(&self.shared),
+            partition,
+        )?))
+    }
+
+    fn check_identity(&self) -> Result<(), LogError> {
+        self.shared.check_identity()
+    }
+}
+
+impl Shared {
+    /// As it was found; its number of partitions may have grown.
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Asks whether the topic is still the one that was found.
+    fn check_identity(&self) -> Result<(), LogError> {
+        let found = connect::find(&self.settings, &self.asker)?;
+        self.partitions
+            .fetch_max(found.partitions.len() as u32, Ordering::Relaxed);
+        let expected = &self.identity;
+        if found.cluster == expected.cluster && found.topic_id == expected.topic_id {
+            return Ok(());
+        }
+        let mut text = found.topic_id;
+        if found.cluster != expected.cluster {
+            text = format!("{text} in cluster {}", found.cluster);
+        }
+        Err(LogError::OtherTopic {
+            topic: expected.topic.clone(),
+            cluster: expected.cluster.clone(),
+            expected: expected.topic_id.clone(),
+            found: text,
+        })
+    }
+
+    /// Refuses a partition that the topic does not have, also when asked again.
+    fn check_partition(&self, action: &'static str, partition: u32) -> Result<(), LogError> {
+        if partition < self.partitions.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.check_identity()?;
+        let mut identity = self.identity.clone();
+        identity.partitions = self.partitions.load(Ordering::Relaxed);
+        identity.check(action, partition)
+    }
+
+    /// The offsets that the partition holds, of this very topic.
+    fn bounds(
+        &self,
+        consumer: &BaseConsumer<Events>,
+        partition: u32,
+    ) -> Result<Range<Offset>, LogError> {
+        let deadline = Instant::now() + PATIENCE;
+        let topic = &self.identity.topic;
+        loop {
+            let wait = (deadline - Instant::now()).min(Duration::from_secs(5));
+            match consumer.fetch_watermarks(topic, partition as i32, wait) {
+                Ok((start, end)) => {
+                    // Behind the question: an id never comes back, so the answer was about this topic.
+                    self.check_identity()?;
+                    return Ok(start as Offset..end as Offset);
+                }
+                Err(error) => {
+                    let code = code(&error);
+                    let late = Instant::now() + Duration::from_millis(100) >= deadline;
+                    if late || explain::hope(code, "") == explain::Hope::None {
+                        return Err(self.explain_final(code, &error.to_string()));
+                    }
+                    tracing::debug!(%error, partition, "the bounds of a partition are asked for again");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    }
+
+    /// A consumer with more settings than all clients have.
+    fn consumer(&self, more: &[(&str, &str)]) -> Result<BaseConsumer<Events>, LogError> {
+        let mut config = config::client(&self.settings, &self.options.client_id)?;
+        config::read_records(&mut config);
+        for (key, value) in more {
+            config.set(*key, *value);
+        }
+        config
+            .create_with_context(Events::default())
+            .map_err(|error| connect::refused(&self.settings, &error))
+    }
+
+    /// The partitions as librdkafka wants them.
+    fn list(&self, partitions: impl IntoIterator<Item = u32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.identity.topic, partition as i32);
+        }
+        list
+    }
+
+    fn explain(&self, code: RDKafkaErrorCode, reason: &str) -> LogError {
+        explain::error(&self.settings, code, reason)
+    }
+
+    /// A topic that is gone may also have been made anew.
+    fn explain_final(&self, code: RDKafkaErrorCode, reason: &str) -> LogError {
+        use RDKafkaErrorCode as Code;
+        if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic)
+            && let Err(error) = self.check_identity()
+        {
+            return error;
+        }
+        self.explain(code, reason)
+    }
+
+    fn failed(&self, action: &'static str, reason: String) -> LogError {
+        LogError::Failed {
+            place: explain::place(&self.settings),
+            action,
+            source: reason.into(),
+        }
+    }
+}
+
+fn code(error: &KafkaError) -> RDKafkaErrorCode {
+    error
+        .rdkafka_error_code()
+        .unwrap_or(RDKafkaErrorCode::Unknown)
+}

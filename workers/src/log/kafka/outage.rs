@@ -1,0 +1,98 @@
+//! Tells once that Kafka cannot be reached and once that it is back, and gives up where that cannot help. Asks
+//! its consumer.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use logpipe_api::settings::KafkaSettings;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::context::{Events, Trouble};
+use super::explain::{self, Hope};
+use super::{PATIENCE, Shared};
+use crate::log::LogError;
+
+/// How often it is looked whether Kafka is back, and how long that may take.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR: Duration = Duration::from_millis(300);
+
+/// See the module.
+pub(super) struct Outage {
+    place: String,
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    at: Instant,
+    looked: Instant,
+    told: BTreeSet<&'static str>,
+}
+
+impl Outage {
+    pub(super) fn new(settings: &KafkaSettings) -> Self {
+        Self {
+            place: explain::place(settings),
+            begun: None,
+        }
+    }
+
+    /// Takes note of a complaint; an error when waiting is in vain.
+    pub(super) fn note(&mut self, shared: &Shared, trouble: &Trouble) -> Result<(), LogError> {
+        let Trouble { code, reason } = trouble;
+        let hope = explain::hope(*code, reason);
+        if hope == Hope::None {
+            return Err(shared.explain_final(*code, reason));
+        }
+        let now = Instant::now();
+        let begun = self.begun.get_or_insert_with(|| Begun {
+            at: now,
+            looked: now,
+            told: BTreeSet::new(),
+        });
+        if hope == Hope::Connection && begun.at.elapsed() > PATIENCE {
+            return Err(shared.explain(*code, reason));
+        }
+        // That all brokers are down was said of each of them.
+        if *code == RDKafkaErrorCode::AllBrokersDown {
+            return Ok(());
+        }
+        if begun.told.insert(kind(*code)) {
+            let why = explain::text(&shared.settings, *code, reason);
+            tracing::warn!("{why}; trying again until it answers");
+        }
+        Ok(())
+    }
+
+    /// Kafka answers.
+    pub(super) fn over(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            let seconds = begun.at.elapsed().as_secs();
+            tracing::warn!(seconds, "kafka {}: it answers again", self.place);
+        }
+    }
+
+    /// Asks now and then whether Kafka is back, while it is not.
+    pub(super) fn look_for_end(&mut self, consumer: &BaseConsumer<Events>, topic: &str) {
+        let Some(begun) = &mut self.begun else {
+            return;
+        };
+        if begun.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        begun.looked = Instant::now();
+        if consumer.fetch_metadata(Some(topic), LOOK_FOR).is_ok() {
+            self.over();
+        }
+    }
+}
+
+fn kind(code: RDKafkaErrorCode) -> &'static str {
+    match code {
+        RDKafkaErrorCode::SSL => "tls",
+        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => "login",
+        RDKafkaErrorCode::Resolve => "name",
+        RDKafkaErrorCode::BrokerTransportFailure => "connection",
+        _ => "other",
+    }
+}

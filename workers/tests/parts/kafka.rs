@@ -1,0 +1,4 @@
+//! Real Kafka behind the traits of the log.
+
+mod contract;
+mod support;
