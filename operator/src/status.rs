@@ -50,8 +50,6 @@ pub enum Reason {
     SourceRunning,
     /// The source's pod is not ready.
     SourceStarting,
-    /// All lines were made.
-    SourceFinished,
     /// Others write the topic.
     WrittenByOthers,
     /// Every ETL worker is ready.
@@ -83,7 +81,6 @@ impl Reason {
             Self::TopicPending => "TopicPending",
             Self::SourceRunning => "SourceRunning",
             Self::SourceStarting => "SourceStarting",
-            Self::SourceFinished => "SourceFinished",
             Self::WrittenByOthers => "WrittenByOthers",
             Self::WorkersRunning => "WorkersRunning",
             Self::WorkersStarting => "WorkersStarting",
@@ -378,9 +375,6 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    if applied.live.pods(Component::Source).any(pods::is_finished) {
-        return Part::ready(Reason::SourceFinished, "all lines were made");
-    }
     if ready_replicas(&set) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }

@@ -88,6 +88,8 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
     let mut containers = vec![producer];
     if let Some(generator) = &source.generator {
         let mut container = pod::worker(pipeline, "generate", pod::env(generator.to_env()));
+        // When all lines are written it stays: a container of a StatefulSet that ends is started again.
+        container.args = Some(vec!["generate".to_owned(), "--stay".to_owned()]);
         container.resources = Some(resources);
         container.volume_mounts = Some(vec![data]);
         containers.insert(0, container);

@@ -1,6 +1,6 @@
 //! What is wrong with a pod, in words. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::Reason;
 
@@ -32,18 +32,6 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
         });
     }
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
-}
-
-/// Whether a container of the pod has done all that it had to, and ends at once when it is started again.
-pub fn is_finished(pod: &Pod) -> bool {
-    containers(pod).any(|container| {
-        let ended = ended(container);
-        let waits = container
-            .state
-            .as_ref()
-            .is_some_and(|state| state.running.is_none());
-        waits && ended.is_some_and(|(code, _)| code == 0)
-    })
 }
 
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -105,28 +93,31 @@ fn container_trouble(namespace: &str, pod: &str, container: &ContainerStatus) ->
 /// A process that ended. Code 1 may pass by trying again; 2 is a usage that this image does not know; 3 is for a
 /// person.
 fn failing(namespace: &str, pod: &str, container: &ContainerStatus) -> Option<Trouble> {
-    let (code, words) = ended(container)?;
-    if code == 0
-        || container
-            .state
-            .as_ref()
-            .is_some_and(|state| state.running.is_some() && code == 1)
-    {
+    let ended = ended(container)?;
+    let code = ended.exit_code;
+    if code == 0 {
         return None;
     }
     let name = &container.name;
-    let words = last_words(&words);
+    let message = if ended.reason.as_deref() == Some("OOMKilled") {
+        format!(
+            "container {name} of pod {pod} took more memory than its limit and was killed: raise its resources.limits.memory"
+        )
+    } else {
+        let words = last_words(ended.message.as_deref().unwrap_or_default());
+        format!(
+            "container {name} of pod {pod} ended with code {code}: {words}. See kubectl logs -n {namespace} {pod} -c {name} --previous"
+        )
+    };
     Some(Trouble {
         reason: Reason::PodFailing,
-        message: format!(
-            "container {name} of pod {pod} ended with code {code}: {words}. See kubectl logs -n {namespace} {pod} -c {name} --previous"
-        ),
+        message,
         stalled: code == 2 || code == 3,
     })
 }
 
-/// How the container ended last, and what it said.
-fn ended(container: &ContainerStatus) -> Option<(i32, String)> {
+/// How the container ended last.
+fn ended(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let now = container
         .state
         .as_ref()
@@ -135,19 +126,31 @@ fn ended(container: &ContainerStatus) -> Option<(i32, String)> {
         .last_state
         .as_ref()
         .and_then(|state| state.terminated.as_ref());
-    let ended = now.or(before)?;
-    Some((ended.exit_code, ended.message.clone().unwrap_or_default()))
+    now.or(before)
 }
 
-/// The last line that says something, cut to what a condition has room for.
+/// The error that a worker ends with and its causes, or else the last line; cut to what a condition has room for.
 fn last_words(text: &str) -> String {
-    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let line = line.unwrap_or("it said nothing");
-    let mut end = line.len().min(WORDS);
-    while !line.is_char_boundary(end) {
-        end -= 1;
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let error = lines.iter().rposition(|line| line.starts_with("error: "));
+    let first = error.unwrap_or(lines.len().saturating_sub(1));
+    let words: Vec<&str> = lines[first..]
+        .iter()
+        .map(|line| {
+            line.trim_start_matches("error: ")
+                .trim_start_matches("because: ")
+        })
+        .collect();
+    if words.is_empty() {
+        return "it said nothing".to_owned();
     }
-    line[..end].trim_end_matches('.').to_owned()
+    let mut words = words.join(": ");
+    words.truncate(words.floor_char_boundary(WORDS));
+    words.trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_a_failure_is_told_with_its_command() {
+    fn an_error_is_told_with_its_causes_and_the_command_for_more() {
         let trouble = trouble(&pod(ended(1, "connecting\nbroker is down.\n"))).unwrap();
         assert!(
             trouble
@@ -209,9 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_done_is_finished_and_no_trouble() {
-        let done = pod(ended(0, ""));
-        assert!(is_finished(&done));
-        assert_eq!(trouble(&done), None);
+    fn a_process_that_ended_well_is_no_trouble() {
+        assert_eq!(trouble(&pod(ended(0, ""))), None);
+    }
+
+    #[test]
+    fn the_memory_limit_is_named() {
+        let mut container = ended(137, "");
+        container["lastState"]["terminated"]["reason"] = json!("OOMKilled");
+        let trouble = trouble(&pod(container)).unwrap();
+        assert!(
+            trouble.message.contains("resources.limits.memory"),
+            "{}",
+            trouble.message
+        );
     }
 }
