@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
 use serde::de::DeserializeOwned;
 
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE};
@@ -48,7 +48,14 @@ pub async fn live(client: &Client, namespace: &str, pipeline: &str) -> Result<Li
             .list(&params)
             .await
             .map_err(|error| failed(&resource.kind, error))?;
-        objects.extend(list.items.into_iter().map(|value| Object { kind, value }));
+        for mut value in list.items {
+            // In a list only the list has a type.
+            value.types = Some(TypeMeta {
+                api_version: resource.api_version.clone(),
+                kind: resource.kind.clone(),
+            });
+            objects.push(Object { kind, value });
+        }
     }
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let pods = api
