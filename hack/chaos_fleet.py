@@ -197,7 +197,7 @@ def committed(folder):
     """What the checkpoints in the folder say is committed: rows, quarantined lines, files, and the owners."""
     totals = {"rows": 0, "dead": 0, "files": 0}
     owners = set()
-    for path in folder.glob("p*.checkpoint"):
+    for path in folder.glob("p[0-9]*.checkpoint"):
         checkpoint = json.loads(path.read_bytes().split(b"\n", 1)[1])
         owners.add(checkpoint["owner"])
         for name in totals:

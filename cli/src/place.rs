@@ -1,130 +1,75 @@
 //! Where a pipeline's Parquet is: a run's data folder, any folder, or a bucket. Lists the objects, opens them,
 //! and reads the checkpoints where they lie beside. Touches the disk or the network; never writes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
+use logpipe_api::settings::S3Settings;
 use logpipe_workers::checkpoint::Checkpoint;
-use object_store::aws::AmazonS3Builder;
+use logpipe_workers::store::Store;
+use object_store::ObjectMeta;
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use serde::Deserialize;
 
+mod args;
 pub(crate) mod checkpoints;
 mod object;
 
+pub(crate) use args::{PlaceArgs, load};
 pub(crate) use object::Object;
-
-/// How a command is told the place: a folder or bucket, or a manifest.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct PlaceArgs {
-    /// A run's data folder, any folder with Parquet, or `s3://bucket/prefix` (with the AWS_* variables)
-    #[arg(value_name = "DIR|S3", required_unless_present = "filename")]
-    place: Option<String>,
-    /// The manifest instead: the place is its default data folder, ./logpipe-data/NAME
-    #[arg(short = 'f', long, value_name = "MANIFEST", conflicts_with = "place")]
-    filename: Option<PathBuf>,
-}
-
-impl PlaceArgs {
-    /// Opens the place.
-    pub(crate) fn open(&self) -> anyhow::Result<Place> {
-        match (&self.place, &self.filename) {
-            (Some(place), _) => Place::open(place),
-            (None, Some(manifest)) => {
-                let name = manifest_name(manifest)?;
-                Place::open(&format!("./logpipe-data/{name}"))
-            }
-            (None, None) => bail!("name a folder, s3://bucket/prefix, or a manifest with -f"),
-        }
-    }
-}
-
-/// The name of the first pipeline in a manifest.
-fn manifest_name(path: &Path) -> anyhow::Result<String> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        kind: String,
-        metadata: Metadata,
-    }
-    #[derive(Deserialize)]
-    struct Metadata {
-        name: String,
-    }
-    let text =
-        fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-    for document in serde_yaml::Deserializer::from_str(&text) {
-        let manifest = Manifest::deserialize(document);
-        if let Some(found) = manifest.ok().filter(|found| found.kind == "LogPipeline") {
-            return Ok(found.metadata.name);
-        }
-    }
-    bail!(
-        "{} holds no LogPipeline with a name: check it with `logpipe validate`",
-        path.display()
-    )
-}
 
 /// A place that holds Parquet.
 pub(crate) struct Place {
     /// As the user named it.
     pub(crate) name: String,
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     prefix: Option<object_store::path::Path>,
     /// The folder behind the store, where it is a folder.
     root: Option<PathBuf>,
     checkpoints: Option<PathBuf>,
+    /// Why the bucket did not give a part of an object, where it did not.
+    failure: Arc<Mutex<Option<String>>>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Place {
     /// Opens `s3://bucket/prefix` or a folder.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        // Its own thread drives the network while this one waits in the middle of a Parquet reader.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("failed to start the runtime")?;
         match name.strip_prefix("s3://") {
-            Some(rest) => Self::bucket(name, rest, runtime),
-            None => Self::folder(name, runtime),
+            Some(rest) => Self::bucket(&args::of_environment(name, rest, &args::variable)?),
+            None => Self::folder(name),
         }
     }
 
-    fn bucket(name: &str, rest: &str, runtime: tokio::runtime::Runtime) -> anyhow::Result<Self> {
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            bail!("{name} names no bucket: write s3://bucket/prefix");
-        }
-        // An error only says that it is installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let plain = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL"].iter().any(|variable| {
-            std::env::var(variable).is_ok_and(|endpoint| endpoint.starts_with("http://"))
-        });
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_allow_http(plain)
-            .build()
-            .with_context(|| format!("failed to set up {name}: check the AWS_* variables"))?;
-        let prefix = prefix.trim_matches('/');
+    /// Opens a bucket.
+    pub(crate) fn bucket(settings: &S3Settings) -> anyhow::Result<Self> {
+        let store = Store::s3_reader(settings)?;
+        let prefix = settings.prefix.trim_matches('/');
         Ok(Self {
-            name: name.to_owned(),
-            store: Arc::new(store),
+            name: format!("s3://{}/{prefix}", settings.bucket),
+            store,
             prefix: (!prefix.is_empty()).then(|| object_store::path::Path::from(prefix)),
             root: None,
             checkpoints: None,
-            runtime,
+            failure: Arc::default(),
+            runtime: runtime()?,
         })
     }
 
-    fn folder(name: &str, runtime: tokio::runtime::Runtime) -> anyhow::Result<Self> {
+    /// The same, with the checkpoints in this folder.
+    pub(crate) fn with_checkpoints(self, dir: PathBuf) -> Self {
+        Self {
+            checkpoints: Some(dir),
+            ..self
+        }
+    }
+
+    fn folder(name: &str) -> anyhow::Result<Self> {
         let dir = Path::new(name);
         if !dir.is_dir() {
             let what = if dir.exists() {
@@ -149,25 +94,23 @@ impl Place {
             .with_context(|| format!("failed to open {}", root.display()))?;
         Ok(Self {
             name: name.to_owned(),
-            store: Arc::new(store),
+            store: Store::new(Arc::new(store), name.to_owned(), ""),
             prefix: None,
             root: Some(root),
             checkpoints: checkpoints.filter(|dir| dir.is_dir()),
-            runtime,
+            failure: Arc::default(),
+            runtime: runtime()?,
         })
     }
 
     /// Every Parquet object of the place, in order of their names.
     pub(crate) fn list(&self) -> anyhow::Result<Vec<ObjectMeta>> {
-        let listing = self.store.list(self.prefix.as_ref());
+        let listing = self.store.objects().list(self.prefix.as_ref());
         let all: Vec<ObjectMeta> = match self.runtime.block_on(listing.try_collect()) {
             Ok(all) => all,
-            Err(error) if self.root.is_none() => bail!(
-                "failed to list {}: {}. Check the bucket's name, AWS_ENDPOINT, AWS_REGION and the \
-                 credentials",
-                self.name,
-                server_says(&error.to_string())
-            ),
+            Err(error) if self.root.is_none() => {
+                bail!("{}", self.store.explain("ListBucket", &error));
+            }
             Err(error) => {
                 return Err(error).with_context(|| format!("failed to list {}", self.name));
             }
@@ -208,10 +151,10 @@ impl Place {
                 Object::Local(File::open(&path)?)
             }
             None => Object::Remote(Arc::new(object::Remote::new(
-                Arc::clone(&self.store),
-                object.location.clone(),
-                object.size,
+                self.store.clone(),
+                object,
                 self.runtime.handle().clone(),
+                self.failure.clone(),
             ))),
         };
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -226,44 +169,19 @@ impl Place {
         let dir = self.checkpoints.as_deref();
         dir.map_or_else(|| Ok(Vec::new()), checkpoints::read_all)
     }
+
+    /// Why the bucket did not give a part of an object: then a file that cannot be read is no fault of the file.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
+    }
 }
 
-/// What the server means: the message in its XML, or the first line of what the client tells.
-fn server_says(error: &str) -> &str {
-    let message = error
-        .split_once("<Message>")
-        .and_then(|(_, rest)| rest.split_once("</Message>"));
-    let text = message.map_or_else(|| error.lines().next().unwrap_or(error), |(text, _)| text);
-    text.trim_end_matches('.')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_servers_own_words_are_told() {
-        let xml =
-            "404 Not Found: <Error><Message>The specified bucket does not exist.</Message></Error>";
-        assert_eq!(server_says(xml), "The specified bucket does not exist");
-        assert_eq!(
-            server_says("connection refused\nmore"),
-            "connection refused"
-        );
-    }
-
-    #[test]
-    fn a_manifest_names_its_default_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m.yaml");
-        let text = "kind: ConfigMap\nmetadata: {name: no}\n---\nkind: LogPipeline\nmetadata: {name: shop}\n";
-        fs::write(&path, text).unwrap();
-        assert_eq!(manifest_name(&path).unwrap(), "shop");
-        fs::write(&path, "kind: LogPipeline\n").unwrap();
-        let error = manifest_name(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("holds no LogPipeline with a name"),
-            "{error}"
-        );
-    }
+/// Its own thread drives the network while this one waits in the middle of a Parquet reader.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
 }

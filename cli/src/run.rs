@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Suspend;
+use logpipe_api::settings::S3Settings;
 use logpipe_workers::etl::plans::Frozen;
 use logpipe_workers::log::kafka::topic::TopicReport;
 
 use crate::manifest::{self, Paint};
-use crate::modes::Modes;
+use crate::modes::{KafkaMode, Modes, SinkMode};
 use crate::output::{self, Format};
 
 mod data_dir;
@@ -25,6 +26,7 @@ mod summary;
 use data_dir::DataDir;
 use display::Display;
 use roles::{Roles, Wanted};
+use summary::Table;
 
 /// How often roles and display move on.
 const STEP: Duration = Duration::from_millis(50);
@@ -111,7 +113,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let manifest =
         std::path::absolute(&args.manifest).context("cannot find the manifest's folder")?;
     let folder = manifest.parent().unwrap_or(Path::new("/"));
-    display.begin(name, &shown_dir);
+    display.begin(name, &shown_dir, &places(args, pipeline, &shown_dir));
     let started = Instant::now();
     let on_topic = |report: &TopicReport| display.topic(report);
     let wanted = Wanted {
@@ -153,8 +155,7 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     summary::Summary {
         name,
         dir: &shown_dir,
-        parquet: dir.parquet(),
-        prefix: pipeline.prefix(),
+        table: table(args, pipeline, &dir, &shown_dir),
         counters: &counters,
         totals: totals?,
         plan: frozen,
@@ -164,6 +165,55 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     }
     .print(args.output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What of this run is where.
+fn places(args: &Args, pipeline: &LogPipeline, dir: &Path) -> String {
+    let mut here = vec!["checkpoints"];
+    let mut elsewhere = Vec::new();
+    match args.modes.kafka {
+        KafkaMode::Embedded => here.insert(0, "log"),
+        KafkaMode::Manifest => {
+            elsewhere.push(format!(
+                ", lines through the topic {}",
+                pipeline.topic_name()
+            ));
+        }
+    }
+    match args.modes.sink {
+        SinkMode::Local => here.push("Parquet"),
+        SinkMode::Manifest => {
+            let bucket = &pipeline.spec.sink.s3.bucket;
+            elsewhere.push(format!(", Parquet in s3://{bucket}/{}", pipeline.prefix()));
+        }
+    }
+    let here = match here.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => here.concat(),
+    };
+    format!("{here} in {}{}", dir.display(), elsewhere.concat())
+}
+
+fn table<'a>(args: &'a Args, pipeline: &LogPipeline, dir: &DataDir, shown_dir: &Path) -> Table<'a> {
+    if args.modes.sink == SinkMode::Local {
+        return Table::Local {
+            parquet: dir.parquet(),
+            prefix: pipeline.prefix(),
+        };
+    }
+    let mut flags = vec!["--sink manifest".to_owned()];
+    if pipeline.spec.sink.s3.credentials.is_some() || pipeline.spec.sink.s3.tls.is_some() {
+        flags.push(format!("--secrets {}", args.modes.secrets.display()));
+    }
+    if args.data_dir.is_some() {
+        flags.push(format!("--data-dir {}", shown_dir.display()));
+    }
+    Table::Bucket {
+        settings: S3Settings::new(pipeline, &args.modes.secrets()),
+        flags: flags.join(" "),
+        checkpoints: dir.checkpoints(),
+        manifest: &args.manifest,
+    }
 }
 
 /// The first Ctrl-C (or SIGTERM) drains; the second ends at once, which is as safe, only slower to start again.

@@ -7,8 +7,9 @@ use std::io::{BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use logpipe_workers::store::Store;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
@@ -28,20 +29,28 @@ pub(crate) enum Object {
 
 /// An object that is fetched in blocks.
 pub(crate) struct Remote {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     path: Path,
     size: u64,
     runtime: Handle,
+    failure: Arc<Mutex<Option<String>>>,
     kept: Mutex<VecDeque<(u64, Bytes)>>,
 }
 
 impl Remote {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path, size: u64, runtime: Handle) -> Self {
+    /// `failure` is told why the store failed, which Parquet's readers do not pass on.
+    pub(super) fn new(
+        store: Store,
+        object: &ObjectMeta,
+        runtime: Handle,
+        failure: Arc<Mutex<Option<String>>>,
+    ) -> Self {
         Self {
             store,
-            path,
-            size,
+            path: object.location.clone(),
+            size: object.size,
             runtime,
+            failure,
             kept: Mutex::default(),
         }
     }
@@ -80,8 +89,8 @@ impl Remote {
         let expected = range.end - range.start;
         let block = self
             .runtime
-            .block_on(self.store.get_range(&self.path, range))
-            .map_err(|error| ParquetError::External(Box::new(error)))?;
+            .block_on(self.store.objects().get_range(&self.path, range))
+            .map_err(|error| self.failed(&error))?;
         if block.len() as u64 != expected {
             return Err(ParquetError::EOF("the store sent too few bytes".to_owned()));
         }
@@ -90,6 +99,15 @@ impl Remote {
         }
         kept.push_back((number, block.clone()));
         Ok(block)
+    }
+}
+
+impl Remote {
+    fn failed(&self, error: &object_store::Error) -> ParquetError {
+        let why = self.store.explain("GetObject", error);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(why.clone());
+        ParquetError::General(why)
     }
 }
 
@@ -162,11 +180,15 @@ mod tests {
             .unwrap();
         let size = 2 * BLOCK + 1000;
         let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
-        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let store = Store::new(Arc::new(InMemory::new()), "memory".to_owned(), "");
         let path = Path::from("big");
         let payload = PutPayload::from(bytes.clone());
-        runtime.block_on(store.put(&path, payload)).unwrap();
-        let remote = Remote::new(store, path, size, runtime.handle().clone());
+        let object = runtime.block_on(async {
+            store.objects().put(&path, payload).await.unwrap();
+            store.objects().head(&path).await.unwrap()
+        });
+        let failure = Arc::default();
+        let remote = Remote::new(store, &object, runtime.handle().clone(), failure);
         let object = Object::Remote(Arc::new(remote));
         for (start, length) in [(0, 10), (BLOCK - 5, 10), (10, 2 * BLOCK), (size - 3, 3)] {
             let expected = &bytes[start as usize..(start + length) as usize];

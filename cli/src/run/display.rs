@@ -100,15 +100,13 @@ impl Display {
         drop(logs.with_ansi(std::io::stderr().is_terminal()).try_init());
     }
 
-    pub(super) fn begin(&self, name: &str, dir: &Path) {
+    /// `places` says in words what is where.
+    pub(super) fn begin(&self, name: &str, dir: &Path, places: &str) {
         match self.kind {
             Kind::Json => json(&serde_json::json!({
                 "event": "started", "pipeline": name, "dataDir": dir.display().to_string(),
             })),
-            _ => self.say(&format!(
-                "{name}: log, checkpoints and Parquet in {}",
-                dir.display()
-            )),
+            _ => self.say(&format!("{name}: {places}")),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use logpipe_api::settings::S3Settings;
 use logpipe_workers::checkpoint::{Checkpoint, partition_key};
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::plans::Frozen;
@@ -47,12 +48,36 @@ impl Totals {
     }
 }
 
+/// Where the rows are.
+pub(super) enum Table<'a> {
+    /// In the data folder, with the pipeline's folder below it.
+    Local { parquet: PathBuf, prefix: String },
+    /// In the manifest's bucket.
+    Bucket {
+        settings: S3Settings,
+        /// The words behind `logpipe verify` and `logpipe head` that lead there.
+        flags: String,
+        checkpoints: PathBuf,
+        manifest: &'a Path,
+    },
+}
+
+impl Table<'_> {
+    fn shown(&self) -> String {
+        match self {
+            Self::Local { parquet, prefix } => parquet.join(prefix).display().to_string(),
+            Self::Bucket { settings, .. } => {
+                format!("s3://{}/{}", settings.bucket, settings.prefix)
+            }
+        }
+    }
+}
+
 /// Everything that is said at the end.
 pub(super) struct Summary<'a> {
     pub(super) name: &'a str,
     pub(super) dir: &'a Path,
-    pub(super) parquet: PathBuf,
-    pub(super) prefix: String,
+    pub(super) table: Table<'a>,
     pub(super) counters: &'a Counters,
     pub(super) totals: Totals,
     pub(super) plan: Option<Frozen>,
@@ -94,7 +119,7 @@ impl Summary<'_> {
             "totalRows": self.totals.rows,
             "totalDead": self.totals.dead,
             "totalFiles": self.totals.files,
-            "parquet": self.parquet.join(&self.prefix).display().to_string(),
+            "parquet": self.table.shown(),
         })
     }
 
@@ -160,7 +185,14 @@ impl Summary<'_> {
 
     fn first_rows(&self, text: &mut String) -> anyhow::Result<()> {
         if self.totals.rows > 0 {
-            let place = Place::open(&self.dir.to_string_lossy())?;
+            let place = match &self.table {
+                Table::Local { .. } => Place::open(&self.dir.to_string_lossy())?,
+                Table::Bucket {
+                    settings,
+                    checkpoints,
+                    ..
+                } => Place::bucket(settings)?.with_checkpoints(checkpoints.clone()),
+            };
             match head::first_rows(&place, ROWS, head::Wanted::default()) {
                 Ok(rows) => text.push_str(&rows.text(terminal_width())),
                 // The run itself went well; an older file did not stay as it was.
@@ -177,18 +209,29 @@ impl Summary<'_> {
         let logpipe = std::env::args()
             .next()
             .unwrap_or_else(|| "logpipe".to_owned());
-        let table = self
-            .dir
-            .join("parquet")
-            .join(&self.prefix)
-            .join("dt=*/**/*.parquet");
         writeln!(text, "Next:")?;
-        writeln!(text, "  {logpipe} verify {}", self.dir.display())?;
-        writeln!(
-            text,
-            "  duckdb -c \"SELECT level, count(*) FROM '{}' GROUP BY ALL\"",
-            table.display()
-        )?;
+        match &self.table {
+            Table::Local { prefix, .. } => {
+                let table = self
+                    .dir
+                    .join("parquet")
+                    .join(prefix)
+                    .join("dt=*/**/*.parquet");
+                writeln!(text, "  {logpipe} verify {}", self.dir.display())?;
+                writeln!(
+                    text,
+                    "  duckdb -c \"SELECT level, count(*) FROM '{}' GROUP BY ALL\"",
+                    table.display()
+                )?;
+            }
+            Table::Bucket {
+                flags, manifest, ..
+            } => {
+                let manifest = manifest.display();
+                writeln!(text, "  {logpipe} verify -f {manifest} {flags}")?;
+                writeln!(text, "  {logpipe} head -f {manifest} {flags}")?;
+            }
+        }
         writeln!(
             text,
             "  {logpipe} run examples/files.yaml    # then edit `paths` to follow your own files"

@@ -8,13 +8,16 @@ use indicatif::ProgressBar;
 use logpipe_workers::checkpoint::Checkpoint;
 use logpipe_workers::etl::name::ObjectName;
 
+use super::log::{Comparison, Witness};
 use super::names::{Chain, Entry, chains, id8};
-use super::numbers::{Bounds, LaneCache, Numbers, generated};
-use super::report::{Faults, Kind, Lane, Partition, Report};
+use super::numbers::{LaneCache, Numbers, generated};
+use super::report::{Faults, Kind, Lane, LogPart, Partition, Report};
 use super::rows::{self, Row};
 use super::runs::Runs;
 use crate::place::Place;
 use crate::table::{count, things};
+
+mod lanes;
 
 /// What the user says about the pipeline.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,14 +26,18 @@ pub(super) struct Options {
     pub(super) running: bool,
 }
 
-/// Audits a place.
+/// Audits a place, against the log too where there is one to ask.
 pub(super) fn audit(
     place: &Place,
     options: Options,
+    mut witness: Option<Witness<'_>>,
     progress: &ProgressBar,
 ) -> anyhow::Result<Report> {
     // The checkpoints first: what is committed then has all its files in any listing that comes after.
     let checkpoints = place.checkpoints()?;
+    if let Some(witness) = &witness {
+        witness.check(&checkpoints)?;
+    }
     let (files, other_files) = list(place)?;
     progress.set_length(files.iter().map(|file| file.object.size).sum());
     let mut audit = Audit {
@@ -39,13 +46,22 @@ pub(super) fn audit(
         faults: Faults::default(),
         producers: BTreeMap::new(),
         generators: BTreeMap::new(),
+        log: Vec::new(),
     };
     let mut partitions = Vec::new();
     for chain in &chains(files) {
         let checkpoint = chain.checkpoint(&checkpoints);
-        partitions.push(audit.chain(chain, checkpoint));
+        let comparison = match (&mut witness, checkpoint) {
+            (Some(witness), Some(checkpoint)) if witness.knows(&chain.topic_id8) => {
+                Some(Comparison::begin(witness, checkpoint)?)
+            }
+            _ => None,
+        };
+        partitions.push(audit.chain(chain, checkpoint, comparison)?);
     }
-    audit.unseen_partitions(&checkpoints, &partitions);
+    for checkpoint in unseen(&checkpoints, &partitions) {
+        audit.without_files(checkpoint, witness.as_mut())?;
+    }
     progress.finish_and_clear();
     Ok(audit.finish(options, &checkpoints, partitions, other_files))
 }
@@ -74,6 +90,19 @@ fn list(place: &Place) -> anyhow::Result<(Vec<Entry>, u64)> {
     Ok((files, other))
 }
 
+/// The checkpoints of partitions without a file.
+fn unseen<'a>(
+    checkpoints: &'a [Checkpoint],
+    partitions: &[Partition],
+) -> impl Iterator<Item = &'a Checkpoint> {
+    checkpoints.iter().filter(|checkpoint| {
+        let id8 = id8(checkpoint);
+        let seen =
+            |found: &Partition| found.partition == checkpoint.partition && found.topic_id8 == id8;
+        !partitions.iter().any(seen)
+    })
+}
+
 /// Lines of one file whose text is not what was generated.
 #[derive(Default)]
 struct BadLines {
@@ -88,10 +117,16 @@ struct Audit<'a> {
     /// By the topic's id and the producer key.
     producers: BTreeMap<(String, String), Numbers>,
     generators: BTreeMap<String, Numbers>,
+    log: Vec<LogPart>,
 }
 
 impl Audit<'_> {
-    fn chain(&mut self, chain: &Chain, checkpoint: Option<&Checkpoint>) -> Partition {
+    fn chain(
+        &mut self,
+        chain: &Chain,
+        checkpoint: Option<&Checkpoint>,
+        mut comparison: Option<Comparison<'_>>,
+    ) -> anyhow::Result<Partition> {
         let mut found = Partition {
             topic: chain.topic.clone(),
             topic_id8: chain.topic_id8.clone(),
@@ -107,20 +142,35 @@ impl Audit<'_> {
         for file in &chain.files {
             if file.name.start >= reach {
                 self.doubles(chain, std::mem::take(&mut places), &mut found);
+                // Rows of files that cannot be read cannot be compared either.
+                comparison =
+                    comparison.filter(|_| unreadable == self.faults.count(Kind::Unreadable));
+                if let Some(comparison) = &mut comparison {
+                    comparison.compare(reach, &mut self.faults)?;
+                }
             }
             reach = reach.max(file.name.end);
             let committed = found.next.is_none_or(|next| file.name.start < next);
             committed_files += u64::from(committed);
-            self.file(file, committed, &mut places, &mut found);
+            self.file(
+                file,
+                committed,
+                &mut places,
+                comparison.as_mut(),
+                &mut found,
+            )?;
         }
         self.doubles(chain, places, &mut found);
-        // Rows of files that cannot be read cannot be counted either.
-        if unreadable == self.faults.count(Kind::Unreadable)
-            && let Some(checkpoint) = checkpoint
-        {
+        if unreadable != self.faults.count(Kind::Unreadable) {
+            return Ok(found); // Nor can they be counted.
+        }
+        if let Some(checkpoint) = checkpoint {
             self.totals(chain, checkpoint, committed_files, &found);
         }
-        found
+        if let Some(comparison) = comparison {
+            self.log.push(comparison.finish(&mut self.faults)?);
+        }
+        Ok(found)
     }
 
     /// Tells of rows with the same offset and line.
@@ -139,7 +189,15 @@ impl Audit<'_> {
         }
     }
 
-    fn file(&mut self, file: &Entry, committed: bool, places: &mut Runs, found: &mut Partition) {
+    fn file(
+        &mut self,
+        file: &Entry,
+        committed: bool,
+        places: &mut Runs,
+        comparison: Option<&mut Comparison<'_>>,
+        found: &mut Partition,
+    ) -> anyhow::Result<()> {
+        let mut comparison = comparison.filter(|_| committed);
         let mut last = None;
         let (mut disorder, mut misplaced, mut bad) = (0, 0, BadLines::default());
         let (producers, generators) = (&mut self.producers, &mut self.generators);
@@ -152,6 +210,9 @@ impl Audit<'_> {
                 row.partition == file.name.partition && file.name.range().contains(&row.offset);
             misplaced += u64::from(!here);
             places.insert(u128::from(row.offset) << 32 | u128::from(row.line));
+            if let Some(comparison) = &mut comparison {
+                comparison.row(row);
+            }
             if let Some((producer, sequence)) = row.sequence {
                 lanes
                     .numbers(producers, producer)
@@ -163,6 +224,9 @@ impl Audit<'_> {
             }
         });
         self.progress.inc(file.object.size);
+        if let Some(failure) = self.place.failure() {
+            bail!("failed to read {}: {failure}", file.path);
+        }
         self.tell(file, disorder, misplaced, &bad);
         found.disorder += disorder;
         found.misplaced += misplaced;
@@ -175,6 +239,7 @@ impl Audit<'_> {
                 format!("{}: it cannot be read: {}", file.path, causes.join(": "))
             }),
         }
+        Ok(())
     }
 
     fn tell(&mut self, file: &Entry, disorder: u64, misplaced: u64, bad: &BadLines) {
@@ -222,22 +287,25 @@ impl Audit<'_> {
         }
     }
 
-    /// Partitions that have a checkpoint with commits, and not one file.
-    fn unseen_partitions(&mut self, checkpoints: &[Checkpoint], partitions: &[Partition]) {
-        for checkpoint in checkpoints.iter().filter(|found| found.totals.files > 0) {
-            let id8 = id8(checkpoint);
-            let seen = partitions
-                .iter()
-                .any(|found| found.partition == checkpoint.partition && found.topic_id8 == id8);
-            if !seen {
-                self.faults.add(Kind::Gap, 1, || {
-                    format!(
-                        "partition {}: {} files were committed, but none is there",
-                        checkpoint.partition, checkpoint.totals.files
-                    )
-                });
-            }
+    /// A partition that has a checkpoint, and not one file.
+    fn without_files(
+        &mut self,
+        checkpoint: &Checkpoint,
+        witness: Option<&mut Witness<'_>>,
+    ) -> anyhow::Result<()> {
+        if checkpoint.totals.files > 0 {
+            self.faults.add(Kind::Gap, 1, || {
+                format!(
+                    "partition {}: {} files were committed, but none is there",
+                    checkpoint.partition, checkpoint.totals.files
+                )
+            });
         }
+        if let Some(witness) = witness.filter(|witness| witness.has(checkpoint)) {
+            let comparison = Comparison::begin(witness, checkpoint)?;
+            self.log.push(comparison.finish(&mut self.faults)?);
+        }
+        Ok(())
     }
 
     fn finish(
@@ -255,8 +323,10 @@ impl Audit<'_> {
             .iter()
             .map(|found| found.totals.rows + found.totals.dead)
             .sum();
+        let not_there: u64 = self.log.iter().map(|part| part.missing).sum();
         // A line that is missing or twice shows in more than one of these.
         let lost = sum(&producers, |lane| lane.missing)
+            .max(not_there)
             .max(if options.running {
                 0
             } else {
@@ -275,94 +345,10 @@ impl Audit<'_> {
             pending: partitions.iter().map(|found| found.pending).sum(),
             other_files,
             partitions,
+            log: self.log,
             producers,
             generators,
             faults: self.faults,
-        }
-    }
-
-    /// Sequences have no hole from the lowest on, and reach to where the checkpoint stands.
-    fn producer_lanes(&mut self, checkpoints: &[Checkpoint]) -> Vec<Lane> {
-        let mut expected = BTreeMap::new();
-        for checkpoint in checkpoints {
-            for (producer, progress) in checkpoint.producers.iter().filter(|(_, p)| p.next > 0) {
-                // Above 0, a producer may show up in the middle of its sequence.
-                let from = (checkpoint.begin == 0).then_some(0);
-                let key = (id8(checkpoint), producer.clone());
-                self.producers.entry(key.clone()).or_default();
-                expected.insert(key, (from, progress.next));
-            }
-        }
-        self.tell_two_logs();
-        let mut lanes = Vec::new();
-        for (key, numbers) in std::mem::take(&mut self.producers) {
-            let expected = expected.get(&key);
-            let bounds = Bounds {
-                from: expected.and_then(|(from, _)| *from),
-                until: expected.map(|(_, until)| *until),
-            };
-            let lane = numbers.lane(&key.1, bounds);
-            self.tell_lane("producer", &lane, true);
-            lanes.push(lane);
-        }
-        lanes
-    }
-
-    /// A log that was made anew is another one, and its producer numbers its lines from 0 again, maybe the same
-    /// lines. Within one table nobody can tell them apart.
-    fn tell_two_logs(&mut self) {
-        let mut logs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (topic_id8, producer) in self.producers.keys() {
-            logs.entry(producer).or_default().push(topic_id8);
-        }
-        for (producer, logs) in logs {
-            if logs.len() > 1 {
-                self.faults.add(Kind::TwoLogs, 1, || {
-                    let logs = logs.join(" and ");
-                    format!("producer {producer} wrote through more than one log ({logs}): lines may be there twice")
-                });
-            }
-        }
-    }
-
-    /// Generated lines are numbered from 0.
-    fn generator_lanes(&mut self, options: Options) -> Vec<Lane> {
-        let mut lanes = Vec::new();
-        for (producer, numbers) in std::mem::take(&mut self.generators) {
-            let bounds = Bounds {
-                from: Some(0),
-                until: None,
-            };
-            let bad = numbers.bad;
-            let mut lane = numbers.lane(&producer, bounds);
-            self.tell_lane("generator", &lane, !options.running);
-            lane.bad_checksums = Some(bad);
-            lanes.push(lane);
-        }
-        lanes
-    }
-
-    fn tell_lane(&mut self, what: &str, lane: &Lane, missing_is_lost: bool) {
-        let name = &lane.name;
-        if lane.missing > 0 && missing_is_lost {
-            let example = lane.example.map_or(String::new(), |(start, end)| {
-                format!(", the first from {} to {}", count(start), count(end - 1))
-            });
-            let lines = things(lane.missing, "line");
-            self.faults.add(Kind::MissingLines, lane.missing, || {
-                format!("{what} {name}: {lines} missing{example}")
-            });
-        }
-        if lane.twice > 0 {
-            self.faults.add(Kind::Twice, lane.twice, || {
-                format!("{what} {name}: {} there twice", things(lane.twice, "line"))
-            });
-        }
-        if lane.beyond > 0 {
-            let lines = things(lane.beyond, "line");
-            self.faults.add(Kind::Totals, 1, || {
-                format!("{what} {name}: {lines} beyond what the checkpoint says is committed")
-            });
         }
     }
 }

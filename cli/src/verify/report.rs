@@ -26,6 +26,9 @@ pub(super) struct Report {
     /// Parquet files with other names than ours; they were not looked at.
     pub(super) other_files: u64,
     pub(super) partitions: Vec<Partition>,
+    /// What the log says, where it was read again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) log: Vec<LogPart>,
     pub(super) producers: Vec<Lane>,
     pub(super) generators: Vec<Lane>,
     pub(super) faults: Faults,
@@ -69,6 +72,27 @@ pub(super) struct Partition {
     pub(super) pending: u64,
 }
 
+/// One partition of the log, read again up to the committed offset.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogPart {
+    pub(super) topic: String,
+    pub(super) partition: u32,
+    /// The first offset that was compared.
+    pub(super) start: u64,
+    /// One after the last.
+    pub(super) end: u64,
+    /// Offsets of committed batches below `start`, which the log does not hold any more.
+    pub(super) gone: u64,
+    pub(super) records: u64,
+    /// Lines that must be rows.
+    pub(super) lines: u64,
+    /// Of these, so many are none.
+    pub(super) missing: u64,
+    /// Rows that no line of the log gives.
+    pub(super) extra: u64,
+}
+
 /// The numbers of one producer key, or of one generator.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +127,10 @@ pub(super) enum Kind {
     Misplaced,
     Disorder,
     TwoLogs,
+    /// A line of the log that is no row.
+    NotThere,
+    /// A row that is no line of the log.
+    NotInLog,
     Totals,
 }
 
@@ -145,6 +173,10 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut parts = vec![format!("\n{}\n\n", style(&self.place).bold())];
         parts.push(self.partitions_table().render(None));
+        if !self.log.is_empty() {
+            parts.push("\n".to_owned());
+            parts.push(log_table(&self.log).render(None));
+        }
         for (heading, lanes) in [
             ("producer", &self.producers),
             ("generator", &self.generators),
@@ -182,6 +214,13 @@ impl Report {
             notes.push(format!(
                 "{} of others left alone",
                 things(self.other_files, "Parquet file")
+            ));
+        }
+        let gone: u64 = self.log.iter().map(|part| part.gone).sum();
+        if gone > 0 {
+            notes.push(format!(
+                "{} below what the log still holds: not compared with it",
+                things(gone, "committed offset")
             ));
         }
         if self.generators.is_empty() {
@@ -222,6 +261,7 @@ impl Report {
             (Kind::Misplaced, "misplaced row"),
             (Kind::Disorder, "disordered row"),
             (Kind::TwoLogs, "producer of two logs"),
+            (Kind::NotInLog, "unexpected row"),
         ] {
             let found = self.faults.count(kind);
             if found > 0 {
@@ -267,6 +307,31 @@ impl Report {
         }
         table
     }
+}
+
+fn log_table(parts: &[LogPart]) -> Table {
+    let headings = [
+        "log",
+        ">partition",
+        ">compared",
+        ">records",
+        ">lines",
+        ">missing",
+        ">extra",
+    ];
+    let mut table = Table::new(headings);
+    for part in parts {
+        table.push(vec![
+            part.topic.clone(),
+            part.partition.to_string(),
+            format!("[{}, {})", count(part.start), count(part.end)),
+            count(part.records),
+            count(part.lines),
+            flagged(part.missing),
+            flagged(part.extra),
+        ]);
+    }
+    table
 }
 
 fn lanes_table(heading: &str, lanes: &[Lane]) -> Table {

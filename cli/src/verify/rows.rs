@@ -148,7 +148,8 @@ fn visit_batch(batch: &RecordBatch, visit: &mut dyn FnMut(&Row<'_>)) -> anyhow::
         }
         found.clear();
         found.extend(texts.iter().filter_map(|text| text.get(row)));
-        let both = producers.is_valid(row) && sequences.is_valid(row);
+        // No sequence of ours is negative.
+        let both = producers.is_valid(row) && sequences.is_valid(row) && sequences.value(row) >= 0;
         let sequence = || (producers.value(row), sequences.value(row).cast_unsigned());
         visit(&Row {
             partition: partitions.value(row).cast_unsigned(),

@@ -9,7 +9,13 @@ use super::*;
 use crate::place::Place;
 
 fn check(tree: &Tree) -> Report {
-    audit(&tree.place(), Options::default(), &ProgressBar::hidden()).unwrap()
+    audit(
+        &tree.place(),
+        Options::default(),
+        None,
+        &ProgressBar::hidden(),
+    )
+    .unwrap()
 }
 
 /// The report of a tree that breaks the promise in just these ways.
@@ -238,7 +244,7 @@ fn a_damaged_page_is_found() {
         .unwrap();
     bytes[middle - 3] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let report = audit(&place, Options::default(), &ProgressBar::hidden()).unwrap();
+    let report = audit(&place, Options::default(), None, &ProgressBar::hidden()).unwrap();
     assert!(!report.exactly_once);
     assert_eq!(
         report.faults.count(Kind::BadChecksum),
@@ -290,7 +296,7 @@ fn a_partition_that_is_behind_is_no_loss_while_the_pipeline_runs() {
     tree.remove(1, 8, "hour=08");
     tree.checkpoints.clear();
     let running = Options { running: true };
-    let report = audit(&tree.place(), running, &ProgressBar::hidden()).unwrap();
+    let report = audit(&tree.place(), running, None, &ProgressBar::hidden()).unwrap();
     assert!(report.exactly_once, "{:#?}", report.faults.told);
     assert_eq!((report.lines, report.lost), (51, 0));
     // Without that word they are lost, up to the highest number that is there.
@@ -305,7 +311,7 @@ fn nothing_to_check_is_an_error_that_says_what_to_do() {
     let error = |name: &str| {
         let place = Place::open(name);
         let report =
-            place.and_then(|place| audit(&place, Options::default(), &ProgressBar::hidden()));
+            place.and_then(|place| audit(&place, Options::default(), None, &ProgressBar::hidden()));
         report.unwrap_err().to_string()
     };
     assert!(error(name).contains("holds no Parquet yet: run a pipeline first"));
@@ -325,6 +331,51 @@ fn the_exit_code_says_whether_the_promise_is_kept() {
     assert_eq!(code(&tree), ExitCode::SUCCESS);
     tree.file(0, 0, "hour=07").rows[0].sequence = 1000;
     assert_eq!(code(&tree), ExitCode::FAILURE);
+}
+
+#[test]
+fn flags_of_a_manifest_without_one_are_wrong_usage() {
+    use clap::Parser as _;
+    for flag in [
+        "--sink=manifest",
+        "--kafka=manifest",
+        "--secrets=s",
+        "--data-dir=d",
+    ] {
+        let refused = Cli::try_parse_from(["verify", "somewhere", flag]);
+        let error = refused.err().unwrap().to_string();
+        assert!(
+            error.contains("'[DIR|S3]' cannot be used with '--"),
+            "{error}"
+        );
+        assert!(
+            Cli::try_parse_from(["verify", "-f", "m.yaml", flag]).is_ok(),
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn checkpoints_are_taken_from_where_the_user_says() {
+    let tree = Tree::good();
+    let place = tree.place();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let code = |place: &str| {
+        let dir = elsewhere.path().to_str().unwrap();
+        let args = ["verify", place, "--checkpoints", dir];
+        run(&<Cli as clap::Parser>::parse_from(args).args)
+    };
+    let there = tree.path().join("checkpoints/p00001.checkpoint");
+    let mut checkpoint = tree.checkpoints[1].clone();
+    assert_eq!(code(&place.name).unwrap(), ExitCode::SUCCESS);
+    // A checkpoint that says more was committed.
+    checkpoint.next += 1;
+    let bytes = crate::place::checkpoints::encode(&checkpoint);
+    fs::write(elsewhere.path().join(there.file_name().unwrap()), bytes).unwrap();
+    assert_eq!(code(&place.name).unwrap(), ExitCode::FAILURE);
+    drop(fs::remove_dir_all(elsewhere.path()));
+    let error = code(&place.name).unwrap_err().to_string();
+    assert!(error.contains("of --checkpoints is not there"), "{error}");
 }
 
 #[derive(clap::Parser)]

@@ -98,11 +98,13 @@ pub enum CommitError {
 impl CommitError {
     /// Whether starting again may help, without a person who mends something first.
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
-            Self::Put(PutError::Failed { .. }) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Fenced { .. }
+                | Self::TakenInGroup { .. }
+                | Self::Store(_)
+                | Self::Put(PutError::Failed { .. })
+        )
     }
 }
 
@@ -131,7 +133,19 @@ impl Committer {
             let old = checkpoints.read(&key).await?;
             let next = match &old {
                 None => Checkpoint::new(log, partition, begin, owner),
-                Some(bytes) => taken_over(bytes, log, partition, owner)?,
+                Some(bytes) => {
+                    let found = Checkpoint::decode(bytes)
+                        .map_err(|source| CommitError::Unreadable { partition, source })?;
+                    if found.cluster != log.cluster || found.topic_id != log.topic_id {
+                        return Err(CommitError::OtherLog {
+                            partition,
+                            cluster: found.cluster,
+                            expected: found.topic_id,
+                            found: log.topic_id.clone(),
+                        });
+                    }
+                    found.take_over(owner)
+                }
             };
             let mut committer = Self {
                 checkpoints: checkpoints.clone(),
@@ -239,23 +253,4 @@ impl Committer {
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }
-}
-
-fn taken_over(
-    bytes: &[u8],
-    log: &Identity,
-    partition: u32,
-    owner: &str,
-) -> Result<Checkpoint, CommitError> {
-    let found = Checkpoint::decode(bytes)
-        .map_err(|source| CommitError::Unreadable { partition, source })?;
-    if found.cluster != log.cluster || found.topic_id != log.topic_id {
-        return Err(CommitError::OtherLog {
-            partition,
-            cluster: found.cluster,
-            expected: found.topic_id,
-            found: log.topic_id.clone(),
-        });
-    }
-    Ok(found.take_over(owner))
 }

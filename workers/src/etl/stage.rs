@@ -64,6 +64,12 @@ impl Folder {
     }
 }
 
+/// How many lines a record's value has: each becomes one row. A last one without a newline counts.
+pub fn count_lines(value: &[u8]) -> u32 {
+    let newlines = memchr::memchr_iter(b'\n', value).count() as u32;
+    newlines + u32::from(value.last().is_some_and(|last| *last != b'\n'))
+}
+
 /// Parses records into rows; one for each thread and plan.
 pub struct Stager {
     parser: LineParser,

@@ -10,7 +10,7 @@
 //! # }
 //! ```
 //!
-//! * [`KafkaLog::open`] waits half a minute for brokers that do not answer yet; what a person must mend is
+//! * [`KafkaLog::open`] waits for brokers that do not answer yet; what a person must mend is
 //!   [`LogError::Refused`] at once.
 //! * Without [`KafkaOptions::group`], members have a fixed share of the partitions, as in the other logs. With it,
 //!   [`Log::member`] joins the consumer group, and others may have partitions at any time.
@@ -29,12 +29,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{Identity, Log, LogError, Offset, Sink, Source};
+use super::{Fixed, Identity, Log, LogError, Member, Offset, Sink, Source};
 
 mod config;
 mod connect;
 mod context;
 mod explain;
+mod member;
 mod native;
 mod outage;
 mod reader;
@@ -44,11 +45,9 @@ pub mod topic;
 
 use connect::Found;
 use context::Events;
+use member::GroupMember;
 use sink::KafkaSink;
 use source::KafkaSource;
-
-/// How long brokers may be silent before it is an error.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How this process uses Kafka.
 #[derive(Clone, Debug)]
@@ -59,6 +58,8 @@ pub struct KafkaOptions {
     pub compression: RecordCompression,
     /// The consumer group whose members share the partitions.
     pub group: Option<Group>,
+    /// How long brokers may be silent before it is an error.
+    pub patience: Duration,
 }
 
 impl Default for KafkaOptions {
@@ -67,6 +68,7 @@ impl Default for KafkaOptions {
             client_id: "logpipe".to_owned(),
             compression: RecordCompression::default(),
             group: None,
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -103,14 +105,14 @@ struct Shared {
 }
 
 impl KafkaLog {
-    /// Finds the topic. Waits half a minute for brokers that do not answer yet.
+    /// Finds the topic. Waits for brokers that do not answer yet as long as the options say.
     pub fn open(settings: &KafkaSettings, options: KafkaOptions) -> Result<Self, LogError> {
         let asker = connect::asker(settings, &options.client_id)?;
         let Found {
             cluster,
             topic_id,
             partitions,
-        } = connect::find(settings, &asker)?;
+        } = connect::find(settings, &asker, options.patience)?;
         let partitions = partitions.len() as u32;
         let identity = Identity {
             cluster,
@@ -150,6 +152,17 @@ impl Log for KafkaLog {
         )?))
     }
 
+    fn member(&self, index: u32, count: u32) -> Result<Box<dyn Member>, LogError> {
+        let Some(group) = &self.shared.options.group else {
+            let partitions = self.identity().partitions;
+            let source = self.source()?;
+            return Ok(Box::new(Fixed::new(source, partitions, index, count)));
+        };
+        self.shared.check_identity()?;
+        let member = GroupMember::join(Arc::clone(&self.shared), group, index)?;
+        Ok(Box::new(member))
+    }
+
     fn check_identity(&self) -> Result<(), LogError> {
         self.shared.check_identity()
     }
@@ -163,7 +176,7 @@ impl Shared {
 
     /// Asks whether the topic is still the one that was found.
     fn check_identity(&self) -> Result<(), LogError> {
-        let found = connect::find(&self.settings, &self.asker)?;
+        let found = connect::find_again(&self.settings, &self.asker, self.options.patience)?;
         self.partitions
             .fetch_max(found.partitions.len() as u32, Ordering::Relaxed);
         let expected = &self.identity;
@@ -199,7 +212,7 @@ impl Shared {
         consumer: &BaseConsumer<Events>,
         partition: u32,
     ) -> Result<Range<Offset>, LogError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.options.patience;
         let topic = &self.identity.topic;
         loop {
             let wait = (deadline - Instant::now()).min(Duration::from_secs(5));
@@ -244,6 +257,11 @@ impl Shared {
     }
 
     fn explain(&self, code: RDKafkaErrorCode, reason: &str) -> LogError {
+        if let (RDKafkaErrorCode::GroupAuthorizationFailed, Some(group)) =
+            (code, &self.options.group)
+        {
+            return explain::group_forbidden(&self.settings, &group.id);
+        }
         explain::error(&self.settings, code, reason)
     }
 
@@ -272,3 +290,6 @@ fn code(error: &KafkaError) -> RDKafkaErrorCode {
         .rdkafka_error_code()
         .unwrap_or(RDKafkaErrorCode::Unknown)
 }
+
+#[cfg(test)]
+mod tests;

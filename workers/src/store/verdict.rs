@@ -239,7 +239,9 @@ pub(super) fn answered(answer: &Answer) -> Verdict {
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => Refusal::Denied(told),
         "InvalidAccessKeyId" => Refusal::UnknownKey(told),
         "SignatureDoesNotMatch" => Refusal::WrongSecret(told),
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Refusal::ExpiredToken(told),
+        "ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired" => {
+            Refusal::ExpiredToken(told)
+        }
         "RequestTimeTooSkewed" | "RequestExpired" => Refusal::ClockSkew(answer.ahead),
         "NoSuchBucket" => Refusal::NoBucket(told),
         "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" => {
@@ -248,6 +250,8 @@ pub(super) fn answered(answer: &Answer) -> Verdict {
         "XMinioStorageFull" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => {
             Refusal::NoSpace(told)
         }
+        // MinIO says so only in the message of an internal error.
+        _ if told.contains("no space left") => Refusal::NoSpace(told),
         "EntityTooLarge" => Refusal::TooLarge(told),
         code if code.starts_with("KMS.") => Refusal::Encryption(told),
         "InvalidArgument" | "NotImplemented" if told.contains("KMS") => Refusal::Encryption(told),

@@ -1,4 +1,6 @@
 //! Real Kafka behind the traits of the log.
 
 mod contract;
+mod group;
+mod security;
 mod support;

@@ -19,10 +19,8 @@ pub(super) fn client(settings: &KafkaSettings, client_id: &str) -> Result<Client
         .set("reconnect.backoff.ms", "100")
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.keepalive.enable", "true")
-        // Brokers close idle connections; that is no news.
-        .set("log.connection.close", "false")
         .set("allow.auto.create.topics", "false")
-        .set_log_level(RDKafkaLogLevel::Warning);
+        .set_log_level(RDKafkaLogLevel::Info);
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "PLAINTEXT",
         (Some(_), None) => "SSL",

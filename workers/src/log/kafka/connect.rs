@@ -1,20 +1,22 @@
 //! The first talk with the brokers: who they are and what the topic is. Waits for those that do not answer yet.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use logpipe_api::settings::KafkaSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::config;
 use super::context::{Events, Trouble};
 use super::explain::{self, Hope};
 use super::native::{Failure, PartitionState, Request};
-use super::{PATIENCE, config};
 use crate::log::LogError;
 
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long brokers that are just starting may refuse connections that they take later.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What was found.
 pub(super) struct Found {
@@ -40,21 +42,39 @@ pub(super) fn refused(settings: &KafkaSettings, error: &KafkaError) -> LogError 
         other => other.to_string(),
     };
     // Certificates and keys are read when a client is made.
-    let code = match reason.to_lowercase().contains("ssl") {
-        true => Code::SSL,
-        false => Code::InvalidArgument,
+    let code = if reason.to_lowercase().contains("ssl") {
+        Code::SSL
+    } else {
+        Code::InvalidArgument
     };
     LogError::Refused {
         what: explain::text(settings, code, &reason),
     }
 }
 
-/// Asks for cluster and topic until they answer.
+/// Asks for cluster and topic for the first time, until they answer.
 pub(super) fn find(
     settings: &KafkaSettings,
     asker: &BaseConsumer<Events>,
+    patience: Duration,
 ) -> Result<Found, LogError> {
-    let mut talk = Talk::new(settings, asker);
+    find_by(&Talk::first(settings, asker, patience))
+}
+
+/// The same where an earlier answer came: a connection that is refused may be taken again.
+pub(super) fn find_again(
+    settings: &KafkaSettings,
+    asker: &BaseConsumer<Events>,
+    patience: Duration,
+) -> Result<Found, LogError> {
+    find_by(&Talk {
+        grace: patience,
+        ..Talk::first(settings, asker, patience)
+    })
+}
+
+fn find_by(talk: &Talk<'_>) -> Result<Found, LogError> {
+    let settings = talk.settings;
     let cluster = talk.ask(|request| {
         let id = request.cluster_id()?;
         if id.is_empty() {
@@ -85,25 +105,47 @@ fn unsupported(text: &str) -> Failure {
 pub(super) struct Talk<'a> {
     settings: &'a KafkaSettings,
     asker: &'a BaseConsumer<Events>,
+    patience: Duration,
+    /// It is about making a topic, which takes other rights.
+    makes: bool,
+    /// How long connections may be refused.
+    grace: Duration,
     deadline: Instant,
-    /// What connections suffer from.
+    /// What connections suffer from, and since when there is little hope.
     last: RefCell<Option<Trouble>>,
+    refused_since: Cell<Option<Instant>>,
     told: RefCell<Vec<String>>,
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(settings: &'a KafkaSettings, asker: &'a BaseConsumer<Events>) -> Self {
+    pub(super) fn first(
+        settings: &'a KafkaSettings,
+        asker: &'a BaseConsumer<Events>,
+        patience: Duration,
+    ) -> Self {
         Self {
             settings,
             asker,
-            deadline: Instant::now() + PATIENCE,
+            patience,
+            makes: false,
+            grace: GRACE,
+            deadline: Instant::now() + patience,
+            refused_since: Cell::new(None),
             last: RefCell::new(None),
             told: RefCell::new(Vec::new()),
         }
     }
 
+    /// The same for making and changing a topic.
+    pub(super) fn making(self) -> Self {
+        Self {
+            makes: true,
+            ..self
+        }
+    }
+
     pub(super) fn ask<T>(
-        &mut self,
+        &self,
         question: impl Fn(&Request<'_>) -> Result<T, Failure>,
     ) -> Result<T, LogError> {
         loop {
@@ -140,16 +182,19 @@ impl<'a> Talk<'a> {
             }
         }
         for trouble in context.troubles.take() {
-            let hope = explain::hope(trouble.code, &trouble.reason);
-            if hope != Hope::Passing {
-                return Some(trouble);
+            match explain::hope(trouble.code, &trouble.reason) {
+                Hope::None => return Some(trouble),
+                // That all brokers are down was said of each of them.
+                Hope::Passing if trouble.code == Code::AllBrokersDown => continue,
+                Hope::Passing => self.refused_since.set(None),
+                Hope::Connection if self.refused_since.get().is_some() => {}
+                Hope::Connection => self.refused_since.set(Some(Instant::now())),
             }
-            if trouble.code != Code::AllBrokersDown {
-                self.tell(trouble.code, &trouble.reason);
-                *self.last.borrow_mut() = Some(trouble);
-            }
+            self.tell(trouble.code, &trouble.reason);
+            *self.last.borrow_mut() = Some(trouble);
         }
-        None
+        let since = self.refused_since.get()?;
+        (since.elapsed() >= self.grace).then(|| self.last.borrow().clone())?
     }
 
     /// Says each kind once.
@@ -157,13 +202,20 @@ impl<'a> Talk<'a> {
         let text = explain::text(self.settings, code, reason);
         let mut told = self.told.borrow_mut();
         if told.len() < 8 && !told.contains(&text) {
-            tracing::warn!("{text}; trying again for {} s", PATIENCE.as_secs());
+            tracing::warn!("{text}; trying again for {} s", self.patience.as_secs());
             told.push(text);
         }
     }
 
     /// That nobody answered in time says less than why.
     fn explain(&self, failure: &Failure) -> LogError {
+        let forbidden = matches!(
+            failure.code,
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed
+        );
+        if forbidden && self.makes {
+            return explain::making_forbidden(self.settings);
+        }
         let timed_out = matches!(
             failure.code,
             Code::OperationTimedOut | Code::RequestTimedOut | Code::BrokerTransportFailure

@@ -8,8 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::explain::closed_early;
 
 /// More than these are not kept: they would be of the same kinds.
 const MOST_TROUBLES: usize = 32;
@@ -30,6 +33,10 @@ impl Troubles {
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };
+        self.push(code, reason);
+    }
+
+    fn push(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut troubles = lock(&self.0);
         if troubles.len() == MOST_TROUBLES {
             troubles.pop_front();
@@ -38,6 +45,13 @@ impl Troubles {
             code,
             reason: reason.to_owned(),
         });
+    }
+
+    /// A connection that was closed before anything was said on it is written only.
+    pub(super) fn note_written(&self, facility: &str, text: &str) {
+        if facility == "FAIL" && closed_early(text) {
+            self.push(RDKafkaErrorCode::BrokerTransportFailure, text);
+        }
     }
 
     /// Those that came since the last call.
@@ -57,6 +71,26 @@ pub(super) enum Rebalance {
     Lose(Vec<i32>),
 }
 
+impl Rebalance {
+    /// Answers so that nothing is assigned afterwards.
+    pub(super) fn decline(&self, consumer: &BaseConsumer<Events>, topic: &str) {
+        let mut list = TopicPartitionList::new();
+        let answer = match self {
+            Self::Assign(_) => consumer.incremental_assign(&list),
+            Self::Revoke(partitions) | Self::Lose(partitions) => {
+                for &partition in partitions {
+                    list.add_partition(topic, partition);
+                }
+                consumer.incremental_unassign(&list)
+            }
+        };
+        // Of partitions that were never read there is nothing to take away, but any answer will do then.
+        if let Err(error) = answer.or_else(|_| consumer.unassign()) {
+            tracing::debug!(%error, "partitions could not be given back");
+        }
+    }
+}
+
 /// The context of a consumer.
 #[derive(Default)]
 pub(super) struct Events {
@@ -65,6 +99,7 @@ pub(super) struct Events {
     count: AtomicU64,
     /// Nobody answers any more: answer at once, so that the client can be closed.
     closing: AtomicBool,
+    commit_failed: AtomicBool,
 }
 
 impl Events {
@@ -77,6 +112,12 @@ impl Events {
         lock(&self.rebalances).pop_front()
     }
 
+    /// Whether the group did not take offsets since the last call.
+    pub(super) fn take_commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
+    }
+
+    /// From now on nobody answers: changes are declined as they come.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -89,6 +130,7 @@ impl Events {
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.counted();
+        self.troubles.note_written(facility, text);
         log(level, facility, text);
     }
 
@@ -106,11 +148,9 @@ impl ConsumerContext for Events {
         list: &mut TopicPartitionList,
     ) {
         self.counted();
-        if self.closing.load(Ordering::Relaxed) {
-            decline(consumer, kind, list);
-            return;
-        }
-        let partitions = list.elements().iter().map(|e| e.partition()).collect();
+        let elements = list.elements();
+        let partitions = elements.iter().map(TopicPartitionListElem::partition);
+        let partitions = partitions.collect();
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let rebalance = match assigned {
             true => Rebalance::Assign(partitions),
@@ -118,28 +158,20 @@ impl ConsumerContext for Events {
             false => Rebalance::Revoke(partitions),
         };
         tracing::debug!(?rebalance, "the group was rebalanced");
+        if self.closing.load(Ordering::Relaxed) {
+            let topic = elements.first().map(|e| e.topic().to_owned());
+            rebalance.decline(consumer, &topic.unwrap_or_default());
+            return;
+        }
         lock(&self.rebalances).push_back(rebalance);
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         self.counted();
         if let Err(error) = result {
+            self.commit_failed.store(true, Ordering::Relaxed);
             tracing::debug!(%error, "the group does not know how far this member is; the checkpoint does");
         }
-    }
-}
-
-/// Answers so that nothing is assigned afterwards.
-fn decline(consumer: &BaseConsumer<Events>, kind: RDKafkaRespErr, list: &TopicPartitionList) {
-    let answer = match kind {
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-            consumer.incremental_assign(&TopicPartitionList::new())
-        }
-        _ => consumer.incremental_unassign(list),
-    };
-    // Once the client is closing it takes any answer for this one.
-    if let Err(error) = answer.or_else(|_| consumer.unassign()) {
-        tracing::debug!(%error, "partitions could not be given back");
     }
 }
 

@@ -22,7 +22,11 @@ pub(super) enum Hope {
 /// What one may hope for after `code`.
 pub(super) fn hope(code: Code, reason: &str) -> Hope {
     match code {
-        Code::BrokerTransportFailure if foreign(reason).is_some() => Hope::Connection,
+        Code::BrokerTransportFailure | Code::BadMessage
+            if foreign(reason).is_some() || is_tls(reason) =>
+        {
+            Hope::Connection
+        }
         Code::SSL | Code::Authentication | Code::SaslAuthenticationFailed => Hope::Connection,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
@@ -49,14 +53,15 @@ pub(super) fn hope(code: Code, reason: &str) -> Hope {
 
 /// The error for a person.
 pub(super) fn error(settings: &KafkaSettings, code: Code, reason: &str) -> LogError {
-    let what = text(settings, code, reason);
     match hope(code, reason) {
         Hope::Passing => LogError::Failed {
             place: place(settings),
             action: "talk to kafka",
-            source: what.into(),
+            source: body(settings, code, reason).into(),
         },
-        Hope::Connection | Hope::None => LogError::Refused { what },
+        Hope::Connection | Hope::None => LogError::Refused {
+            what: text(settings, code, reason),
+        },
     }
 }
 
@@ -69,18 +74,46 @@ pub(super) fn place(settings: &KafkaSettings) -> String {
     )
 }
 
-/// What failed, why, and the remedy.
+/// Where it failed, what and why, and the remedy.
 pub(super) fn text(settings: &KafkaSettings, code: Code, reason: &str) -> String {
     let servers = settings.bootstrap_servers.join(",");
+    format!("kafka {servers}: {}", body(settings, code, reason))
+}
+
+/// That this user may not make or change the topic.
+pub(super) fn making_forbidden(settings: &KafkaSettings) -> LogError {
+    let (servers, user) = (settings.bootstrap_servers.join(","), user(settings));
+    let topic = &settings.topic;
+    LogError::Refused {
+        what: format!(
+            "kafka {servers}: {user} may not make or change topic {topic}; allow the operations Describe, Create, \
+             Alter, DescribeConfigs and AlterConfigs on topic {topic}"
+        ),
+    }
+}
+
+/// That a member has no right to its group.
+pub(super) fn group_forbidden(settings: &KafkaSettings, group: &str) -> LogError {
+    let (servers, user) = (settings.bootstrap_servers.join(","), user(settings));
+    LogError::Refused {
+        what: format!(
+            "kafka {servers}: {user} may not use the consumer group {group}; allow the operation Read on group {group}"
+        ),
+    }
+}
+
+fn body(settings: &KafkaSettings, code: Code, reason: &str) -> String {
     let topic = &settings.topic;
     let (why, remedy) = match code {
+        Code::BrokerTransportFailure if is_tls(reason) => return tls(settings, reason),
+        Code::BadMessage if foreign(reason).is_some() => return connection(reason),
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::Resolve
         | Code::OperationTimedOut
         | Code::RequestTimedOut
         | Code::BrokerNotAvailable
-        | Code::NetworkException => return connection(settings, reason),
+        | Code::NetworkException => return connection(reason),
         Code::SSL => return tls(settings, reason),
         Code::Authentication | Code::SaslAuthenticationFailed => return login(settings, reason),
         Code::UnknownTopicOrPartition | Code::UnknownTopic => (
@@ -88,24 +121,21 @@ pub(super) fn text(settings: &KafkaSettings, code: Code, reason: &str) -> String
             "make it with `logpipe-worker topic`, or correct the topic's name".to_owned(),
         ),
         Code::TopicAuthorizationFailed => (
-            format!("{} may not use topic {topic}{}", user(settings), because(reason)),
+            format!("{} may not use topic {topic}", user(settings)),
             format!(
                 "allow the operations Describe and Read (to consume), or Describe and Write (to produce), on \
                  topic {topic}"
             ),
         ),
-        Code::GroupAuthorizationFailed => (
-            format!("{} may not use the consumer group{}", user(settings), because(reason)),
-            "allow the operation Read on the group".to_owned(),
-        ),
         Code::ClusterAuthorizationFailed => (
-            format!("{} may not do this on the cluster{}", user(settings), because(reason)),
-            "allow the operation IdempotentWrite on the cluster to produce; Create on the topic or cluster to \
-             make a topic"
-                .to_owned(),
+            format!("{} may not produce idempotently", user(settings)),
+            "allow the operation IdempotentWrite on the cluster".to_owned(),
         ),
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => (
-            format!("a record is larger than topic {topic} or its brokers allow{}", because(reason)),
+            format!(
+                "a record is larger than topic {topic} or its brokers allow{}",
+                because(reason)
+            ),
             format!(
                 "raise max.message.bytes of topic {topic} (and replica.fetch.max.bytes of the brokers) to at \
                  least 1048588"
@@ -113,22 +143,22 @@ pub(super) fn text(settings: &KafkaSettings, code: Code, reason: &str) -> String
         ),
         Code::FencedInstanceId => (
             "another process is in the consumer group under the same instance id".to_owned(),
-            "end one of the two, or give each an instance of its own (LOGPIPE_ETL_INSTANCE)".to_owned(),
+            "end one of the two, or give each an instance of its own (LOGPIPE_ETL_INSTANCE)"
+                .to_owned(),
         ),
         Code::UnsupportedVersion | Code::UnsupportedFeature => (
             format!("the brokers are too old{}", because(reason)),
             "use Kafka 2.8 or newer".to_owned(),
         ),
-        _ => return format!("kafka {servers}: {}{}", sentence(&code.to_string()), because(reason)),
+        _ => return format!("{}{}", sentence(&code.to_string()), because(reason)),
     };
-    format!("kafka {servers}: {why}; {remedy}")
+    format!("{why}; {remedy}")
 }
 
-fn connection(settings: &KafkaSettings, reason: &str) -> String {
-    let servers = settings.bootstrap_servers.join(",");
+fn connection(reason: &str) -> String {
     let why = clean(reason);
     if let Some(foreign) = foreign(reason) {
-        return format!("kafka {servers}: {foreign}");
+        return foreign.clone();
     }
     let remedy = if reason.contains("refused") {
         "nothing listens on that port: start Kafka, or correct the address"
@@ -137,7 +167,7 @@ fn connection(settings: &KafkaSettings, reason: &str) -> String {
     } else {
         "check that Kafka runs there and that a firewall or network policy lets this process reach it"
     };
-    format!("kafka {servers}: no broker can be reached: {why}; {remedy}")
+    format!("no broker can be reached: {why}; {remedy}")
 }
 
 /// Who answers, when it is not a broker that talks as we do.
@@ -157,12 +187,31 @@ fn foreign(reason: &str) -> Option<String> {
         }
         return Some("something that is not Kafka answers there; correct the port".to_owned());
     }
-    let plain = "connecting to a SSL listener?";
-    reason.contains(plain).then(|| {
+    closed_early(reason).then(|| {
         "the connection was closed at once: the server talks TLS on that port, or asks for a login, and this side \
          does not; set kafka.external.tls or kafka.external.sasl, or use another port"
             .to_owned()
     })
+}
+
+/// Whether a connection was closed before anything was said on it: `Disconnected: … (after 3ms in state UP)`.
+pub(super) fn closed_early(reason: &str) -> bool {
+    let Some((what, state)) = reason.split_once(" (after ") else {
+        return false;
+    };
+    let millis = state.split("ms").next().and_then(|ms| ms.parse().ok());
+    let at_once = millis.is_some_and(|millis: u32| millis < 2000);
+    what.contains("Disconnected")
+        && (state.contains("in state APIVERSION_QUERY") || at_once && state.contains("in state UP"))
+}
+
+/// Whether TLS itself failed, and not the connection below.
+fn is_tls(reason: &str) -> bool {
+    reason.contains("SSL routines") || closed_in_handshake(reason)
+}
+
+fn closed_in_handshake(reason: &str) -> bool {
+    reason.contains("Disconnected") && reason.contains("in state SSL_HANDSHAKE")
 }
 
 /// `Invalid response size 1213486160 (0..100000000)…` → 1213486160
@@ -175,40 +224,57 @@ fn answer_size(reason: &str) -> Option<u32> {
 }
 
 fn tls(settings: &KafkaSettings, reason: &str) -> String {
-    let servers = settings.bootstrap_servers.join(",");
     let why = clean(reason);
+    if let Some(file) = pem_file(settings, reason) {
+        return format!(
+            "the file {file} cannot be used: {why}; it must be PEM, and a key its certificate's"
+        );
+    }
+    if closed_in_handshake(reason) {
+        return "the server closed the connection when TLS began: it does not talk TLS on that port; leave \
+                kafka.external.tls out, or use the TLS port"
+            .to_owned();
+    }
     let lower = reason.to_lowercase();
-    let remedy = if lower.contains("wrong version number")
-        || lower.contains("plaintext")
-        || lower.contains("unexpected message")
-        || lower.contains("packet length too long")
-    {
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let remedy = if says(&["wrong version number", "packet length too long"]) {
         "the server does not talk TLS on that port: leave kafka.external.tls out, or use the TLS port"
-    } else if lower.contains("hostname") || lower.contains("ip address mismatch") {
+    } else if says(&["hostname mismatch", "address mismatch"]) {
         "the server's certificate is for other hosts: dial a name that it holds, or give the broker a \
          certificate with this one"
-    } else if lower.contains("verify") {
-        "the server's certificate is not trusted: give the authority that signed it (kafka.external.tls.\
-         caSecretRef), and dial a name that the certificate holds"
-    } else if lower.contains("certificate required") || lower.contains("bad certificate") {
-        "the server wants a client certificate that it trusts: give one (kafka.external.tls.\
-         clientCertSecretRef)"
-    } else if lower.contains("ssl.key")
-        || lower.contains("ssl.certificate")
-        || lower.contains("ssl.ca")
-    {
-        "the file must be PEM, and the key must be the certificate's"
+    } else if says(&["certificate verify failed"]) {
+        "the server's certificate is not trusted: give the authority that signed it \
+         (kafka.external.tls.caSecretRef), and dial a name that the certificate holds"
+    } else if says(&[
+        "certificate required",
+        "bad certificate",
+        "unexpected message",
+        "unknown ca",
+    ]) {
+        "the server wants a client certificate that it trusts: give one \
+         (kafka.external.tls.clientCertSecretRef)"
     } else {
         "check the TLS settings of both sides"
     };
-    format!("kafka {servers}: no TLS connection: {why}; {remedy}")
+    format!("no TLS connection: {why}; {remedy}")
+}
+
+/// The file that librdkafka knows by what is in it only.
+fn pem_file<'a>(settings: &'a KafkaSettings, reason: &str) -> Option<&'a str> {
+    let tls = settings.tls.as_ref()?;
+    let files = [
+        ("ssl.ca.pem", &tls.ca_file),
+        ("ssl.certificate.pem", &tls.certificate_file),
+        ("ssl.key.pem", &tls.key_file),
+    ];
+    let file = files.into_iter().find(|(name, _)| reason.contains(name))?;
+    file.1.as_deref()
 }
 
 fn login(settings: &KafkaSettings, reason: &str) -> String {
-    let servers = settings.bootstrap_servers.join(",");
     let why = clean(reason);
     let Some(sasl) = &settings.sasl else {
-        return format!("kafka {servers}: cannot log in: {why}; set kafka.external.sasl");
+        return format!("cannot log in: {why}; set kafka.external.sasl");
     };
     let (user, mechanism) = (&sasl.username, mechanism(sasl.mechanism));
     let lower = reason.to_lowercase();
@@ -223,7 +289,7 @@ fn login(settings: &KafkaSettings, reason: &str) -> String {
             sasl.password_file
         )
     };
-    format!("kafka {servers}: cannot log in as {user} with {mechanism}: {why}; {remedy}")
+    format!("cannot log in as {user} with {mechanism}: {why}; {remedy}")
 }
 
 fn user(settings: &KafkaSettings) -> String {
@@ -251,10 +317,11 @@ fn clean(reason: &str) -> String {
     reason.trim().trim_end_matches('.').to_owned()
 }
 
-/// `Broker transport failure (Local: Broker transport failure)` → `broker transport failure`
+/// `BrokerNotAvailable (Broker: Broker not available)` → `broker not available`
 fn sentence(code: &str) -> String {
-    let text = code.split(" (").next().unwrap_or_default();
-    let mut letters = text.chars();
+    let inner = code.split(" (").nth(1).unwrap_or(code);
+    let text = inner.split(": ").last().unwrap_or(inner);
+    let mut letters = text.trim_end_matches(')').chars();
     let first = letters.next().map(|c| c.to_ascii_lowercase());
     first.into_iter().chain(letters).collect()
 }

@@ -8,9 +8,9 @@ use logpipe_api::settings::KafkaSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::Shared;
 use super::context::{Events, Trouble};
 use super::explain::{self, Hope};
-use super::{PATIENCE, Shared};
 use crate::log::LogError;
 
 /// How often it is looked whether Kafka is back, and how long that may take.
@@ -44,20 +44,24 @@ impl Outage {
         if hope == Hope::None {
             return Err(shared.explain_final(*code, reason));
         }
+        let Some(kind) = kind(*code) else {
+            tracing::info!("{}", explain::text(&shared.settings, *code, reason));
+            return Ok(());
+        };
         let now = Instant::now();
         let begun = self.begun.get_or_insert_with(|| Begun {
             at: now,
             looked: now,
             told: BTreeSet::new(),
         });
-        if hope == Hope::Connection && begun.at.elapsed() > PATIENCE {
+        if hope == Hope::Connection && begun.at.elapsed() > shared.options.patience {
             return Err(shared.explain(*code, reason));
         }
         // That all brokers are down was said of each of them.
         if *code == RDKafkaErrorCode::AllBrokersDown {
             return Ok(());
         }
-        if begun.told.insert(kind(*code)) {
+        if begun.told.insert(kind) {
             let why = explain::text(&shared.settings, *code, reason);
             tracing::warn!("{why}; trying again until it answers");
         }
@@ -87,12 +91,15 @@ impl Outage {
     }
 }
 
-fn kind(code: RDKafkaErrorCode) -> &'static str {
+/// What keeps brokers from being reached; `None` when it is something else.
+fn kind(code: RDKafkaErrorCode) -> Option<&'static str> {
+    use RDKafkaErrorCode as Code;
     match code {
-        RDKafkaErrorCode::SSL => "tls",
-        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => "login",
-        RDKafkaErrorCode::Resolve => "name",
-        RDKafkaErrorCode::BrokerTransportFailure => "connection",
-        _ => "other",
+        Code::SSL => Some("tls"),
+        Code::Authentication | Code::SaslAuthenticationFailed => Some("login"),
+        Code::Resolve => Some("name"),
+        Code::BrokerTransportFailure | Code::AllBrokersDown => Some("connection"),
+        Code::OperationTimedOut | Code::RequestTimedOut => Some("time"),
+        _ => None,
     }
 }

@@ -129,14 +129,8 @@ impl Reader {
     pub(super) fn forget(&mut self, partition: u32) -> bool {
         let slot = self.slots.get_mut(partition as usize);
         let known = slot.is_some_and(|slot| slot.take().is_some());
-        if known {
-            self.batch.remove(partition as i32);
-        }
+        self.batch.remove(partition as i32);
         known
-    }
-
-    pub(super) fn is_paused(&self, partition: u32) -> bool {
-        self.slot(partition).is_some_and(|slot| slot.paused)
     }
 
     pub(super) fn position(&self, partition: u32) -> Offset {
@@ -151,15 +145,21 @@ impl Reader {
             return;
         };
         slot.paused = paused;
+        self.hold(partition, paused);
+    }
+
+    /// Lets the client fetch a partition, or not.
+    pub(super) fn hold(&self, partition: u32, held: bool) {
         let list = self.shared.list([partition]);
         let consumer = self.feed.consumer();
-        let told = match paused {
-            true => consumer.pause(&list),
-            false => consumer.resume(&list),
+        let told = if held {
+            consumer.pause(&list)
+        } else {
+            consumer.resume(&list)
         };
         if let Err(error) = told {
             // Then it fills its queue, and what comes is kept here.
-            tracing::debug!(%error, partition, paused, "a partition could not be paused or resumed");
+            tracing::debug!(%error, partition, held, "a partition could not be held or let go");
         }
     }
 
@@ -295,7 +295,13 @@ impl Reader {
         Ok(())
     }
 
-    fn begin_anew(&self, partition: i32, offset: i64, paused: bool) -> Result<(), KafkaError> {
+    /// Lets a partition's records come from `offset` on, and none of before.
+    pub(super) fn begin_anew(
+        &self,
+        partition: i32,
+        offset: i64,
+        paused: bool,
+    ) -> Result<(), KafkaError> {
         let consumer = self.feed.consumer();
         let topic = &self.shared.identity().topic;
         if self.mode == Mode::Group {

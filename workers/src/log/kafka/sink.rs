@@ -44,6 +44,7 @@ struct Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.troubles.note_written(facility, text);
         log(level, facility, text);
     }
 

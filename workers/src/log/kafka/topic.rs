@@ -11,12 +11,12 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::connect::{self, Talk};
 use super::context::Events;
-use super::explain;
 use super::native::{Description, Failure};
+use super::{KafkaOptions, explain};
 use crate::log::LogError;
 
 /// How long brokers may take until a topic is ready.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What was found and done.
@@ -97,6 +97,7 @@ pub fn ensure(settings: &KafkaSettings, wanted: &TopicSettings) -> Result<TopicR
         settings,
         wanted,
         asker: &asker,
+        patience: KafkaOptions::default().patience,
         report: TopicReport {
             topic: settings.topic.clone(),
             partitions: 0,
@@ -112,6 +113,7 @@ struct Job<'a> {
     settings: &'a KafkaSettings,
     wanted: &'a TopicSettings,
     asker: &'a BaseConsumer<Events>,
+    patience: Duration,
     report: TopicReport,
 }
 
@@ -132,7 +134,7 @@ impl Job<'_> {
     }
 
     fn talk(&self) -> Talk<'_> {
-        Talk::new(self.settings, self.asker)
+        Talk::first(self.settings, self.asker, self.patience).making()
     }
 
     fn look(&self) -> Result<Option<Description>, LogError> {

@@ -99,6 +99,8 @@ pub(super) async fn read(asked: Asked, response: HttpResponse) -> Answer {
     };
     let (status, region) = (response.status().as_u16(), header("x-amz-bucket-region"));
     let has_id = header("x-amz-request-id").is_some();
+    // A HEAD has no body; MinIO says it all the same.
+    let code = header("x-minio-error-code");
     let ahead = header("date").and_then(|date| ahead(&date, Timestamp::now()));
     let location = header("location");
     let body = match asked {
@@ -108,6 +110,9 @@ pub(super) async fn read(asked: Asked, response: HttpResponse) -> Answer {
     let mut answer = parse(status, &String::from_utf8_lossy(&body));
     answer.region = region.or(answer.region);
     answer.ahead = ahead;
+    if let (Some(code), true) = (code, answer.code.is_empty()) {
+        answer.code = code;
+    }
     answer.is_s3 |= has_id;
     if let (Some(location), true) = (location, answer.code.is_empty()) {
         answer.message = format!("redirected to {location}");

@@ -62,6 +62,21 @@ fn what_passes_is_told_from_what_a_person_must_mend() {
 }
 
 #[test]
+fn a_full_disk_that_is_told_as_an_internal_error_is_no_passing_one() {
+    let answer = Answer {
+        status: 500,
+        code: "InternalError".to_owned(),
+        message: "please try again.: cause(no space left on device)".to_owned(),
+        ..Answer::default()
+    };
+    let verdict = answered(&answer);
+    assert!(
+        matches!(verdict, Verdict::Refused(Refusal::NoSpace(_))),
+        "{verdict:?}"
+    );
+}
+
+#[test]
 fn a_broken_connection_passes_whatever_broke_it() {
     let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     for kind in [

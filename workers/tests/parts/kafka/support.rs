@@ -52,7 +52,8 @@ pub(super) fn wanted(partitions: u32) -> TopicSettings {
         partitions,
         replication_factor: None,
         management_policy: ManagementPolicy::CreateOrUpdate,
-        config: std::collections::BTreeMap::default(),
+        // The records of the tests are from 2023, and would be gone before they are read.
+        config: [("retention.ms".to_owned(), "-1".to_owned())].into(),
     }
 }
 
@@ -68,4 +69,13 @@ pub(super) fn new_topic(kafka: &KafkaSettings, partitions: u32) -> KafkaSettings
 
 pub(super) fn open(settings: &KafkaSettings) -> Arc<dyn Log> {
     Arc::new(KafkaLog::open(settings, KafkaOptions::default()).expect("the topic is there"))
+}
+
+/// Runs `hack/parts`, which the variables of these tests come from.
+pub(super) fn parts(arguments: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../hack/parts");
+    let done = std::process::Command::new(script).args(arguments).output();
+    let done = done.expect("hack/parts can be run");
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "hack/parts {arguments:?}: {error}");
 }

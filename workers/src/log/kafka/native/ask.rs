@@ -76,7 +76,7 @@ impl Request<'_> {
         unsafe {
             let result = sys::rd_kafka_event_DescribeTopics_result(answer.0.as_ptr());
             let mut count = 0;
-            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
             if count != 1 {
                 return Err(Failure::unexpected("the answer is not about one topic"));
             }
@@ -125,7 +125,7 @@ impl Request<'_> {
         unsafe {
             let result = sys::rd_kafka_event_CreateTopics_result(answer.0.as_ptr());
             let mut count = 0;
-            let results = sys::rd_kafka_CreateTopics_result_topics(result, &mut count);
+            let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
             check_results(results, count)
         }
     }
@@ -152,7 +152,7 @@ impl Request<'_> {
         unsafe {
             let result = sys::rd_kafka_event_CreatePartitions_result(answer.0.as_ptr());
             let mut count = 0;
-            let results = sys::rd_kafka_CreatePartitions_result_topics(result, &mut count);
+            let results = sys::rd_kafka_CreatePartitions_result_topics(result, &raw mut count);
             check_results(results, count)
         }
     }
@@ -166,7 +166,7 @@ impl Request<'_> {
             |client, options, queue| unsafe {
                 let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
                 let mut resource = sys::rd_kafka_ConfigResource_new(kind, name.as_ptr());
-                sys::rd_kafka_DescribeConfigs(client, &mut resource, 1, options, queue);
+                sys::rd_kafka_DescribeConfigs(client, &raw mut resource, 1, options, queue);
                 sys::rd_kafka_ConfigResource_destroy(resource);
             },
         )?;
@@ -175,11 +175,12 @@ impl Request<'_> {
         unsafe {
             let result = sys::rd_kafka_event_DescribeConfigs_result(answer.0.as_ptr());
             let mut count = 0;
-            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
             check_resources(resources, count)?;
             for at in 0..count {
                 let mut entries = 0;
-                let entry = sys::rd_kafka_ConfigResource_configs(*resources.add(at), &mut entries);
+                let entry =
+                    sys::rd_kafka_ConfigResource_configs(*resources.add(at), &raw mut entries);
                 for at in 0..entries {
                     let name = text(sys::rd_kafka_ConfigEntry_name(*entry.add(at)));
                     let value = text(sys::rd_kafka_ConfigEntry_value(*entry.add(at)));
@@ -216,7 +217,7 @@ impl Request<'_> {
                         sys::rd_kafka_error_destroy(error);
                     }
                 }
-                sys::rd_kafka_IncrementalAlterConfigs(client, &mut resource, 1, options, queue);
+                sys::rd_kafka_IncrementalAlterConfigs(client, &raw mut resource, 1, options, queue);
                 sys::rd_kafka_ConfigResource_destroy(resource);
             },
         )?;
@@ -225,7 +226,7 @@ impl Request<'_> {
             let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(answer.0.as_ptr());
             let mut count = 0;
             let resources =
-                sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+                sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &raw mut count);
             check_resources(resources, count)
         }
     }
@@ -393,12 +394,12 @@ unsafe fn description(
         let id = sys::rd_kafka_TopicDescription_topic_id(topic);
         let id = text(sys::rd_kafka_Uuid_base64str(id));
         let mut count = 0;
-        let infos = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);
+        let infos = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
         let partitions = (0..count).map(|at| {
             let info = *infos.add(at);
             let leader = sys::rd_kafka_TopicPartitionInfo_leader(info);
             let mut replicas = 0;
-            sys::rd_kafka_TopicPartitionInfo_replicas(info, &mut replicas);
+            sys::rd_kafka_TopicPartitionInfo_replicas(info, &raw mut replicas);
             PartitionState {
                 has_leader: !leader.is_null() && sys::rd_kafka_Node_id(leader) >= 0,
                 replicas,
