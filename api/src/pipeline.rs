@@ -72,6 +72,9 @@ pub struct LogPipelineSpec {
     /// The images of the pods.
     #[serde(default)]
     pub images: Images,
+    /// On which nodes the pods run.
+    #[serde(default)]
+    pub scheduling: Scheduling,
     /// Where the log lines come from.
     pub source: Source,
     /// The log between producers and ETL workers.
@@ -138,6 +141,14 @@ pub struct Etl {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub group_id: Option<String>,
+    /// A service account of yours for the workers, such as one with a cloud role that may write to the bucket. The
+    /// operator binds it to the checkpoints; it makes one when this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub service_account_name: Option<String>,
     /// What a worker is given; 250m of CPU and 512Mi of memory, at most 1Gi, when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -152,6 +163,7 @@ impl Default for Etl {
         Self {
             replicas: default_replicas(),
             group_id: None,
+            service_account_name: None,
             resources: None,
         }
     }

@@ -271,6 +271,7 @@ fn every_rule_has_a_message_and_a_case_above() {
     collect_messages(&support::schema(), &mut messages);
     messages.sort();
     let begin = [
+        "a toleration must have a key for operator Equal",
         "an image must have a tag or a digest",
         "an image must have a tag or a digest",
         "metadata.name must be at most 52",
@@ -419,5 +420,18 @@ fn an_image_has_a_tag_or_a_digest() {
     refuses(
         &with("/spec/images/worker", json!({"repository": "logpipe"})),
         "a tag or a digest",
+    );
+}
+
+#[test]
+fn a_toleration_has_what_its_operator_needs() {
+    let with = |toleration: Value| with("/spec/scheduling/tolerations", json!([toleration]));
+    accepts(&with(json!({"operator": "Exists"})));
+    accepts(&with(json!({"key": "dedicated", "value": "logs"})));
+    let message = "must have a key for operator Equal";
+    refuses(&with(json!({"value": "logs"})), message);
+    refuses(
+        &with(json!({"operator": "Exists", "key": "a", "value": "b"})),
+        message,
     );
 }

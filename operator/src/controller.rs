@@ -13,7 +13,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
@@ -25,9 +25,10 @@ use crate::config::Config;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
 use crate::object::{Kind, Object};
 use crate::observe::{self, Live, ObserveError};
+use crate::rivals;
 use crate::shutdown;
 use crate::status::{self, Applied, Outcome};
-use crate::validate::{Facts, Pipeline, validate};
+use crate::validate::{Facts, Fault, Pipeline, validate};
 use crate::{desired, identity, progress};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
@@ -44,6 +45,8 @@ pub struct Context {
     client: Client,
     config: Config,
     recorder: Recorder,
+    /// All pipelines that are watched.
+    pipelines: Mutex<Vec<Store<DeserializeGuard<LogPipeline>>>>,
     /// By UID, for what must not happen too often.
     memory: Mutex<HashMap<String, Memory>>,
 }
@@ -82,8 +85,28 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             config,
+            pipelines: Mutex::default(),
             memory: Mutex::default(),
         }
+    }
+
+    fn watch(&self, pipelines: Store<DeserializeGuard<LogPipeline>>) {
+        // A panic cannot have left half an entry.
+        let mut watched = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        watched.push(pipelines);
+    }
+
+    /// What the pipelines that were there before do not leave to this one.
+    fn rivalry(&self, object: &LogPipeline) -> Vec<Fault> {
+        let watched = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = watched.iter().flat_map(Store::state).collect();
+        rivals::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
     }
 
     fn remember<T>(&self, object: &impl Resource, change: impl FnOnce(&mut Memory) -> T) -> T {
@@ -111,6 +134,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     };
     let runs = places.into_iter().map(|place| {
         let controller = controller(&context.client, place.as_deref());
+        context.watch(controller.store());
         controller
             .graceful_shutdown_on(stop.clone())
             .run(guarded, error_policy, Arc::clone(&context))
@@ -224,6 +248,12 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     shutdown::hold(object, &context.client).await?;
     let mut live = observe::live(&context.client, &namespace, &name).await?;
     let facts = facts(object, &live);
+    let rivalry = context.rivalry(object);
+    if !rivalry.is_empty() {
+        tell(object, &Outcome::Invalid(&rivalry), context).await?;
+        // Nothing tells when the other one is gone.
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
     let pipeline = match validate(object, &context.config, &facts) {
         Ok(pipeline) => pipeline,
         Err(faults) => {

@@ -16,6 +16,7 @@ mod identity;
 pub mod leader;
 pub mod observe;
 pub mod progress;
+pub mod rivals;
 pub mod shutdown;
 pub mod status;
 pub mod validate;

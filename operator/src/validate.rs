@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{
-    FilesVolume, Image, Keep, ManagedKafka, PullPolicy, Resources, Storage, Suspend,
+    FilesVolume, Image, Keep, ManagedKafka, PullPolicy, Resources, Scheduling, Storage, Suspend,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub names: Names,
     /// Images.
     pub images: Images,
+    /// Nodes.
+    pub scheduling: Scheduling,
     /// What outlives it.
     pub keep: Keep,
     /// What is held back.
@@ -116,6 +118,8 @@ pub struct Etl {
     pub settings: EtlSettings,
     /// What a worker is given.
     pub resources: Option<Resources>,
+    /// Who they are, if the user has made it.
+    pub account: Option<String>,
 }
 
 /// What was seen in the cluster and the spec cannot say.
@@ -198,6 +202,7 @@ pub fn validate(
     Ok(Pipeline {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         images: images(object, config),
+        scheduling: spec.scheduling.clone(),
         keep: spec.deletion_policy.volumes,
         suspend: spec.suspend,
         topic: topic(object, kafka.as_ref()),
@@ -209,6 +214,7 @@ pub fn validate(
             replicas: spec.etl.replicas,
             settings: EtlSettings::new(object, "", "", place),
             resources: spec.etl.resources.clone(),
+            account: spec.etl.service_account_name.clone(),
         },
         s3: S3Settings::new(object, &secrets),
         s3_secrets: s3_secrets(object),

@@ -24,12 +24,20 @@ const GRACE_SECONDS: i64 = 120;
 
 /// Every object of the ETL workers.
 pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
-    vec![
-        Object::new(Kind::ServiceAccount, &account(pipeline)),
-        Object::new(Kind::Role, &role(pipeline)),
-        Object::new(Kind::RoleBinding, &binding(pipeline)),
-        Object::new(Kind::StatefulSet, &stateful_set(pipeline)),
-    ]
+    let mut objects = Vec::new();
+    if pipeline.etl.account.is_none() {
+        objects.push(Object::new(Kind::ServiceAccount, &account(pipeline)));
+    }
+    objects.push(Object::new(Kind::Role, &role(pipeline)));
+    objects.push(Object::new(Kind::RoleBinding, &binding(pipeline)));
+    objects.push(Object::new(Kind::StatefulSet, &stateful_set(pipeline)));
+    objects
+}
+
+/// The name of the account that the workers run as.
+fn account_name(pipeline: &Pipeline) -> String {
+    let own = pipeline.etl.account.clone();
+    own.unwrap_or_else(|| pipeline.names.etl())
 }
 
 fn account(pipeline: &Pipeline) -> ServiceAccount {
@@ -61,11 +69,11 @@ fn binding(pipeline: &Pipeline) -> RoleBinding {
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "Role".to_owned(),
-            name: name.clone(),
+            name,
         },
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".to_owned(),
-            name,
+            name: account_name(pipeline),
             namespace: Some(pipeline.namespace.clone()),
             ..Subject::default()
         }]),
@@ -103,7 +111,7 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     container.resources = Some(pod::resources(USUAL, pipeline.etl.resources.as_ref()));
     container.volume_mounts = Some(mounts);
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container]);
-    spec.service_account_name = Some(pipeline.names.etl());
+    spec.service_account_name = Some(account_name(pipeline));
     // For the checkpoints.
     spec.automount_service_account_token = Some(true);
     spec.volumes = Some(volumes);

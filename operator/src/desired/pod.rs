@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
     ObjectFieldSelector, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use logpipe_api::pipeline::{Amounts, PullPolicy, Resources, Storage};
+use logpipe_api::pipeline::{self, Amounts, PullPolicy, Resources, Storage};
 
 use super::names::{self, Component};
 use crate::validate::Pipeline;
@@ -34,6 +34,7 @@ pub(super) struct Usual {
 
 /// A pod that passes the *restricted* Pod Security level and knows nothing of the API server.
 pub(super) fn spec(pipeline: &Pipeline, grace_seconds: i64, containers: Vec<Container>) -> PodSpec {
+    let scheduling = &pipeline.scheduling;
     let secrets = pipeline.images.pull_secrets.iter();
     let secrets: Vec<LocalObjectReference> = secrets
         .map(|name| LocalObjectReference { name: name.clone() })
@@ -57,8 +58,32 @@ pub(super) fn spec(pipeline: &Pipeline, grace_seconds: i64, containers: Vec<Cont
             ..PodSecurityContext::default()
         }),
         termination_grace_period_seconds: Some(grace_seconds),
+        node_selector: (!scheduling.node_selector.is_empty())
+            .then(|| scheduling.node_selector.clone()),
+        tolerations: (!scheduling.tolerations.is_empty())
+            .then(|| scheduling.tolerations.iter().map(toleration).collect()),
+        priority_class_name: scheduling.priority_class_name.clone(),
         containers,
         ..PodSpec::default()
+    }
+}
+
+fn toleration(asked: &pipeline::Toleration) -> Toleration {
+    let operator = match asked.operator {
+        pipeline::TolerationOperator::Equal => "Equal",
+        pipeline::TolerationOperator::Exists => "Exists",
+    };
+    let effect = asked.effect.map(|effect| match effect {
+        pipeline::TaintEffect::NoSchedule => "NoSchedule",
+        pipeline::TaintEffect::PreferNoSchedule => "PreferNoSchedule",
+        pipeline::TaintEffect::NoExecute => "NoExecute",
+    });
+    Toleration {
+        key: asked.key.clone(),
+        operator: Some(operator.to_owned()),
+        value: asked.value.clone(),
+        effect: effect.map(str::to_owned),
+        ..Toleration::default()
     }
 }
 
