@@ -140,7 +140,7 @@ fn admitted(old: &Value, new: &Value) -> bool {
     let rules = kube_cel::Validator::new();
     bounds(new)
         && rules
-            .validate(&schema(), &stored(new), Some(&stored(old)))
+            .validate(schema(), &stored(new), Some(&stored(old)))
             .is_ok()
 }
 
