@@ -277,6 +277,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
         lost: &lost,
         error: applied.as_ref().err(),
         progress: fresh_progress(object, &live, context),
+        now: Timestamp::now(),
     });
     tell(object, &outcome, context).await?;
     applied?;

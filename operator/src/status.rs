@@ -62,6 +62,8 @@ pub enum Reason {
     PodUnschedulable,
     /// A pod's image is not to be had.
     ImageUnavailable,
+    /// A pod's Secret or claim is not there.
+    VolumesMissing,
 }
 
 impl Reason {
@@ -87,6 +89,7 @@ impl Reason {
             Self::PodFailing => "PodFailing",
             Self::PodUnschedulable => "PodUnschedulable",
             Self::ImageUnavailable => "ImageUnavailable",
+            Self::VolumesMissing => "VolumesMissing",
         }
     }
 }
@@ -113,6 +116,8 @@ pub struct Applied<'a> {
     pub error: Option<&'a ApplyError>,
     /// What was committed.
     pub progress: Option<Progress>,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// How a part is.
@@ -410,7 +415,10 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
 }
 
 fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let trouble = applied.live.pods(component).find_map(pods::trouble)?;
+    let trouble = applied
+        .live
+        .pods(component)
+        .find_map(|pod| pods::trouble(pod, applied.now))?;
     Some(Part {
         ready: false,
         stalled: trouble.stalled,

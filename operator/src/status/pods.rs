@@ -1,5 +1,6 @@
 //! What is wrong with a pod, in words. Pure.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::Reason;
@@ -18,8 +19,11 @@ pub struct Trouble {
     pub stalled: bool,
 }
 
+/// How long volumes may take before it is said that they do.
+const VOLUMES_TAKE: SignedDuration = SignedDuration::from_secs(30);
+
 /// The first thing that is wrong with a pod, if it is more than a start that takes its time.
-pub fn trouble(pod: &Pod) -> Option<Trouble> {
+pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(text) = unschedulable(pod) {
@@ -29,6 +33,16 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
                 "no node takes pod {name}: {text}. See kubectl describe pod -n {namespace} {name}"
             ),
             stalled: false,
+        });
+    }
+    if let Some(missing) = volumes(pod, now) {
+        return Some(Trouble {
+            reason: Reason::VolumesMissing,
+            message: format!(
+                "pod {name} waits for its volumes. Are these in namespace {namespace}: {missing}? \
+                 See kubectl describe pod -n {namespace} {name}"
+            ),
+            stalled: true,
         });
     }
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
@@ -51,6 +65,29 @@ fn unschedulable(pod: &Pod) -> Option<&str> {
         return None;
     }
     scheduled.message.as_deref()
+}
+
+/// What a pod mounts, when it has a node and no sandbox for a while: the kubelet mounts first. Whether a Secret is
+/// there we do not ask: we may read none.
+fn volumes(pod: &Pod, now: Timestamp) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let find = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
+    let sandbox = find("PodReadyToStartContainers")?;
+    let since = find("PodScheduled")?.last_transition_time.as_ref()?.0;
+    if sandbox.status != "False" || now.duration_since(since) < VOLUMES_TAKE {
+        return None;
+    }
+    let mut names = Vec::new();
+    for volume in pod.spec.as_ref()?.volumes.iter().flatten() {
+        let secret = volume
+            .secret
+            .as_ref()
+            .and_then(|secret| secret.secret_name.as_ref());
+        names.extend(secret.map(|name| format!("Secret {name}")));
+        let claim = volume.persistent_volume_claim.as_ref();
+        names.extend(claim.map(|claim| format!("PersistentVolumeClaim {}", claim.claim_name)));
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn container_trouble(namespace: &str, pod: &str, container: &ContainerStatus) -> Option<Trouble> {
@@ -184,12 +221,16 @@ mod tests {
     fn a_pod_that_starts_is_no_trouble() {
         let starting =
             json!({"ready": false, "state": {"waiting": {"reason": "ContainerCreating"}}});
-        assert_eq!(trouble(&pod(starting)), None);
+        assert_eq!(trouble(&pod(starting), Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]
     fn an_error_is_told_with_its_causes_and_the_command_for_more() {
-        let trouble = trouble(&pod(ended(1, "connecting\nbroker is down.\n"))).unwrap();
+        let trouble = trouble(
+            &pod(ended(1, "connecting\nbroker is down.\n")),
+            Timestamp::UNIX_EPOCH,
+        )
+        .unwrap();
         assert!(
             trouble
                 .message
@@ -202,9 +243,13 @@ mod tests {
 
     #[test]
     fn what_a_person_must_mend_is_stalled() {
-        assert!(trouble(&pod(ended(3, "x"))).unwrap().stalled);
+        assert!(
+            trouble(&pod(ended(3, "x")), Timestamp::UNIX_EPOCH)
+                .unwrap()
+                .stalled
+        );
         let image = json!({"ready": false, "state": {"waiting": {"reason": "ImagePullBackOff"}}});
-        let image = trouble(&pod(image)).unwrap();
+        let image = trouble(&pod(image), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(
             (image.reason, image.stalled),
             (Reason::ImageUnavailable, true)
@@ -213,16 +258,37 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_well_is_no_trouble() {
-        assert_eq!(trouble(&pod(ended(0, ""))), None);
+        assert_eq!(trouble(&pod(ended(0, "")), Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]
     fn the_memory_limit_is_named() {
         let mut container = ended(137, "");
         container["lastState"]["terminated"]["reason"] = json!("OOMKilled");
-        let trouble = trouble(&pod(container)).unwrap();
+        let trouble = trouble(&pod(container), Timestamp::UNIX_EPOCH).unwrap();
         assert!(
             trouble.message.contains("resources.limits.memory"),
+            "{}",
+            trouble.message
+        );
+    }
+
+    #[test]
+    fn a_pod_without_its_secret_names_it() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "shop-etl-0", "namespace": "data"},
+            "spec": {"containers": [], "volumes": [{"name": "s", "secret": {"secretName": "s3-key"}}]},
+            "status": {"conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"},
+                {"type": "PodReadyToStartContainers", "status": "False"},
+            ]},
+        }))
+        .unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(trouble(&pod, at(29)), None);
+        let trouble = trouble(&pod, at(30)).unwrap();
+        assert!(
+            trouble.message.contains("Secret s3-key"),
             "{}",
             trouble.message
         );
