@@ -11,17 +11,21 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cluster;
 mod kafka;
 mod readable;
 mod resolve;
 mod sink;
 mod source;
+mod status;
 mod transform;
 
+pub use cluster::*;
 pub use kafka::*;
 pub use resolve::{QuantityError, bytes};
 pub use sink::*;
 pub use source::*;
+pub use status::*;
 pub use transform::*;
 
 /// One pipeline: a log source, the topic it is written to, and the Parquet it becomes.
@@ -35,14 +39,26 @@ pub use transform::*;
     category = "logpipe",
     namespaced,
     derive = "PartialEq",
+    status = "LogPipelineStatus",
+    scale(
+        spec_replicas_path = ".spec.etl.replicas",
+        status_replicas_path = ".status.etl.replicas",
+        label_selector_path = ".status.etl.selector"
+    ),
     doc = "Log lines in, queryable Parquet out, each line exactly once.",
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$')")
         .message("metadata.name must be at most 52 of a-z, 0-9 and '-', and begin and end with a letter or digit: topic, folder and pods are named after it"),
-    printcolumn = r#"{"name":"Bucket","type":"string","jsonPath":".spec.sink.s3.bucket"}"#,
-    printcolumn = r#"{"name":"Prefix","type":"string","jsonPath":".spec.sink.s3.prefix"}"#,
-    printcolumn = r#"{"name":"ETL","type":"integer","jsonPath":".spec.etl.replicas"}"#,
-    printcolumn = r#"{"name":"Suspend","type":"string","jsonPath":".spec.suspend"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Rows","type":"string","jsonPath":".status.progress.committedRows"}"#,
+    printcolumn = r#"{"name":"DLQ","type":"string","jsonPath":".status.progress.deadLetterRecords"}"#,
+    printcolumn = r#"{"name":"ETL","type":"integer","jsonPath":".status.etl.readyReplicas"}"#,
+    printcolumn = r#"{"name":"Kafka","type":"integer","jsonPath":".status.kafka.readyReplicas"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Suspend","type":"string","jsonPath":".spec.suspend","priority":1}"#,
+    printcolumn = r#"{"name":"Topic","type":"string","jsonPath":".status.topic.name","priority":1}"#,
+    printcolumn = r#"{"name":"Bucket","type":"string","jsonPath":".spec.sink.s3.bucket","priority":1}"#,
+    printcolumn = r#"{"name":"Prefix","type":"string","jsonPath":".spec.sink.s3.prefix","priority":1}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = readable::make_readable)]
@@ -50,6 +66,15 @@ pub struct LogPipelineSpec {
     /// What to hold back. Nothing is ever deleted.
     #[serde(default)]
     pub suspend: Suspend,
+    /// What a deletion leaves.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// The images of the pods.
+    #[serde(default)]
+    pub images: Images,
+    /// On which nodes the pods run.
+    #[serde(default)]
+    pub scheduling: Scheduling,
     /// Where the log lines come from.
     pub source: Source,
     /// The log between producers and ETL workers.
@@ -116,6 +141,17 @@ pub struct Etl {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub group_id: Option<String>,
+    /// A service account of yours for the workers, such as one with a cloud role that may write to the bucket. The
+    /// operator binds it to the checkpoints; it makes one when this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub service_account_name: Option<String>,
+    /// What a worker is given; 250m of CPU and 512Mi of memory, at most 1Gi, when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 fn default_replicas() -> i32 {
@@ -127,6 +163,8 @@ impl Default for Etl {
         Self {
             replicas: default_replicas(),
             group_id: None,
+            service_account_name: None,
+            resources: None,
         }
     }
 }

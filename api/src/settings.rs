@@ -230,6 +230,32 @@ pub struct EtlSettings {
 pub enum CheckpointPlace {
     /// In files of one folder, which all workers of the pipeline must share.
     Dir(String),
+    /// In ConfigMaps of a cluster.
+    ConfigMaps {
+        /// Their namespace.
+        namespace: String,
+        /// What their names begin with; see [`checkpoint_object`].
+        prefix: String,
+    },
+}
+
+/// Partitions that have a ConfigMap of their own. A busy pipeline writes each of them every few seconds, and
+/// those of one object stand in each other's way.
+pub const UNPACKED_PARTITIONS: u32 = 256;
+
+/// Partitions above [`UNPACKED_PARTITIONS`] that share one: with 16 KiB each they stay far below the 1 MiB of
+/// an object.
+pub const PACKED_PARTITIONS: u32 = 8;
+
+/// The name of the ConfigMap that holds the checkpoint `key`. It never depends on how many partitions there
+/// are, so that a topic can grow. The operator makes these objects; workers read and patch them.
+pub fn checkpoint_object(prefix: &str, key: &str) -> String {
+    let digits = key.strip_prefix('p').filter(|digits| digits.len() == 5);
+    let partition = digits.and_then(|digits| digits.parse::<u32>().ok());
+    match partition.and_then(|partition| partition.checked_sub(UNPACKED_PARTITIONS)) {
+        Some(above) => format!("{prefix}-g{:05}", above / PACKED_PARTITIONS),
+        None => format!("{prefix}-{key}"),
+    }
 }
 
 /// What the topic must be like.

@@ -26,6 +26,7 @@ fn reference(schema: &Value) -> String {
     );
     rules(&mut page, schema);
     section(&mut page, "spec", &schema["properties"]["spec"]);
+    section(&mut page, "status", &schema["properties"]["status"]);
     page
 }
 
@@ -96,7 +97,9 @@ fn kind(path: &str, name: &str, field: &Value) -> String {
         format!("[object](#{anchor})")
     };
     match field["type"].as_str().expect("a field has a type") {
-        "object" => link(""),
+        "object" if field.get("properties").is_some() => link(""),
+        "object" if field.get("additionalProperties").is_some() => "map of strings".to_owned(),
+        "object" => "empty object".to_owned(),
         "array" if field["items"].get("properties").is_some() => format!("list of {}", link("[]")),
         "array" => format!(
             "list of {}s",

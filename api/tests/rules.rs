@@ -271,9 +271,17 @@ fn every_rule_has_a_message_and_a_case_above() {
     collect_messages(&support::schema(), &mut messages);
     messages.sort();
     let begin = [
+        "a toleration must have a key for operator Equal",
+        "an image must have a tag or a digest",
+        "an image must have a tag or a digest",
         "metadata.name must be at most 52",
         "name must not be dt or hour",
+        "spec.kafka must have at most one of managed and external",
         "spec.kafka.external must not be added or removed",
+        "spec.kafka.managed must not be removed",
+        "spec.kafka.managed.replicas must be 1, or 3 and more",
+        "spec.kafka.managed.replicas must not shrink",
+        "spec.kafka.managed.storage must be what the brokers were made with",
         "spec.kafka.topic.name must not change",
         "spec.kafka.topic.partitions must not shrink",
         "spec.sink.partitionBy.time.granularity must not change",
@@ -284,6 +292,8 @@ fn every_rule_has_a_message_and_a_case_above() {
         "spec.source must keep its kind",
         "spec.transform.parser.pattern must be set",
         "spec.transform.schema.fields must be set",
+        "storage must keep its size and className",
+        "storage must keep its size and className",
     ];
     // A new rule gets a good and a bad case above, and then its place in this list.
     assert_eq!(messages.len(), begin.len(), "{messages:#?}");
@@ -352,4 +362,76 @@ fn a_key_of_the_key_service_needs_its_type() {
     }
     let sse = json!({"type": "S3", "kmsKeyId": "k"});
     refuses(&with("/spec/sink/s3/sse", sse), "for type KMS only");
+}
+
+#[test]
+fn a_kafka_is_managed_or_external() {
+    let external = json!({"bootstrapServers": ["a:9092"]});
+    accepts(&with("/spec/kafka", json!({"managed": {}})));
+    let both = json!({"managed": {}, "external": external});
+    refuses(
+        &with("/spec/kafka", both),
+        "at most one of managed and external",
+    );
+}
+
+#[test]
+fn brokers_are_one_or_three_and_more_and_stay() {
+    let brokers = |n: i32| with("/spec/kafka/managed/replicas", json!(n));
+    for n in [1, 3, 4] {
+        accepts(&brokers(n));
+    }
+    refuses(&brokers(2), "replicas must be 1, or 3 and more");
+    accepts_change(&brokers(1), &brokers(3));
+    accepts_change(&good(), &brokers(3));
+    refuses_change(&brokers(4), &brokers(3), "replicas must not shrink");
+    refuses_change(&brokers(3), &good(), "managed must not be removed");
+}
+
+#[test]
+fn a_volume_keeps_its_size_and_class() {
+    let message = "storage must keep its size and className";
+    for path in ["/spec/source/storage", "/spec/kafka/managed/storage"] {
+        let small = with(path, json!({"size": "8Gi"}));
+        accepts_change(&small, &small);
+        refuses_change(&small, &with(path, json!({"size": "9Gi"})), message);
+        let class = with(path, json!({"size": "8Gi", "className": "fast"}));
+        refuses_change(&small, &class, message);
+        refuses_change(&class, &small, message);
+    }
+    let written = |storage: Value| with("/spec/kafka/managed/storage", storage);
+    accepts_change(&good(), &written(json!({"size": "8Gi"})));
+    refuses_change(
+        &good(),
+        &written(json!({"size": "9Gi"})),
+        "storage must be what the brokers were made with",
+    );
+}
+
+#[test]
+fn an_image_has_a_tag_or_a_digest() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for image in [
+        json!({"repository": "ghcr.io/acme/logpipe", "tag": "1"}),
+        json!({"repository": "logpipe", "digest": digest}),
+    ] {
+        accepts(&with("/spec/images/worker", image));
+    }
+    refuses(
+        &with("/spec/images/worker", json!({"repository": "logpipe"})),
+        "a tag or a digest",
+    );
+}
+
+#[test]
+fn a_toleration_has_what_its_operator_needs() {
+    let with = |toleration: Value| with("/spec/scheduling/tolerations", json!([toleration]));
+    accepts(&with(json!({"operator": "Exists"})));
+    accepts(&with(json!({"key": "dedicated", "value": "logs"})));
+    let message = "must have a key for operator Equal";
+    refuses(&with(json!({"value": "logs"})), message);
+    refuses(
+        &with(json!({"operator": "Exists", "key": "a", "value": "b"})),
+        message,
+    );
 }

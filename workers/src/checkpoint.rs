@@ -1,5 +1,5 @@
 //! The checkpoint of one partition: one small value, replaced by one compare-and-swap. The algebra here is
-//! pure; the stores ([`memory`], [`file`]) do the writing. See `docs/adr/0001`.
+//! pure; the stores ([`memory`], [`file`], `config_map`) do the writing. See `docs/adr/0001`.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::etl::receive::Producers;
 use crate::log::{Identity, Offset};
 
+#[cfg(feature = "kubernetes")]
+pub mod config_map;
 pub mod contract;
 pub mod file;
 pub mod memory;

@@ -9,14 +9,25 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ManagedKafka;
+
 /// The log between producers and ETL workers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!(has(self.managed) && has(self.external))")
+        .message("spec.kafka must have at most one of managed and external: keep the one you want"),
+    validation = Rule::new("!has(oldSelf.managed) || has(self.managed)")
+        .message("spec.kafka.managed must not be removed once it is written: its brokers and volumes are there"),
+    validation = Rule::new("has(oldSelf.managed) || !has(self.managed) || (self.managed.storage.size == '8Gi' && !has(self.managed.storage.className))")
+        .message("spec.kafka.managed.storage must be what the brokers were made with before it was written: size 8Gi, no className"),
     validation = Rule::new("has(self.external) == has(oldSelf.external)")
         .message("spec.kafka.external must not be added or removed: make a new pipeline for another Kafka")
 )]
 pub struct Kafka {
+    /// A Kafka of the pipeline's own. It is what you get when neither is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedKafka>,
     /// Your own Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalKafka>,

@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Resources, Storage};
+
 /// Where the log lines come from: exactly one of `generator`, `files` and `topic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +31,9 @@ pub struct Source {
     /// How lines travel into the topic.
     #[serde(default)]
     pub producer: Producer,
+    /// The volume of the saved offsets, and of the generator's `app.log`.
+    #[serde(default)]
+    pub storage: Storage,
 }
 
 /// A generator of synthetic log lines. Each line carries its producer, number and checksum, so that
@@ -106,6 +111,36 @@ pub struct Files {
     /// later are always read from their beginning.
     #[serde(default)]
     pub start_at: StartAt,
+    /// In a cluster, the volume the files are on; a path must be below its `mountPath`. `logpipe run` reads
+    /// the files of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<FilesVolume>,
+}
+
+/// A volume with files to follow. It is only read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FilesVolume {
+    /// A claim in the pipeline's namespace, shared with the program that writes the files.
+    pub persistent_volume_claim: ClaimRef,
+    /// Where it is seen.
+    #[schemars(
+        length(min = 2, max = 1024),
+        regex(pattern = r"^(/[a-zA-Z0-9_][a-zA-Z0-9._-]*)+$")
+    )]
+    pub mount_path: String,
+}
+
+/// A claim of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRef {
+    /// Its name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub claim_name: String,
 }
 
 /// Where to begin in a file at the very first start.
@@ -137,6 +172,10 @@ pub struct Producer {
     #[serde(default = "default_linger_ms")]
     #[schemars(range(min = 0, max = 10_000))]
     pub linger_ms: i64,
+    /// What the producer is given in a cluster, and the generator as well; 50m of CPU and 64Mi of memory, at
+    /// most 256Mi, when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 fn default_linger_ms() -> i64 {
@@ -149,6 +188,7 @@ impl Default for Producer {
             framing: Framing::default(),
             compression: RecordCompression::default(),
             linger_ms: default_linger_ms(),
+            resources: None,
         }
     }
 }

@@ -67,7 +67,23 @@ fn every_setting_survives_the_environment() {
         "shop-etl-0",
         checkpoints,
     ));
+    let checkpoints = CheckpointPlace::ConfigMaps {
+        namespace: "data".to_owned(),
+        prefix: "shop-checkpoint".to_owned(),
+    };
+    survives(&EtlSettings::new(&pipeline, "uid", "etl-0", checkpoints));
     survives(&TopicSettings::new(&pipeline));
+}
+
+#[test]
+fn a_checkpoint_stays_in_its_object_when_the_topic_grows() {
+    let object = |key: &str| checkpoint_object("shop-checkpoint", key);
+    assert_eq!(object("p00000"), "shop-checkpoint-p00000");
+    assert_eq!(object("p00255"), "shop-checkpoint-p00255");
+    assert_eq!(object("p00256"), "shop-checkpoint-g00000");
+    assert_eq!(object("p00263"), "shop-checkpoint-g00000");
+    assert_eq!(object("p00264"), "shop-checkpoint-g00001");
+    assert_eq!(object("plan"), "shop-checkpoint-plan");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use logpipe_api::settings::{CheckpointPlace, EtlSettings, KafkaSettings, S3Settings, Settings};
 use logpipe_workers::checkpoint::CheckpointStore;
+use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::{self, Control, EtlOptions};
@@ -31,7 +32,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     let mut store = Store::s3(&s3)?;
     runtime.block_on(store.probe())?;
-    let checkpoints = checkpoints(&settings.checkpoints)?;
+    let checkpoints = runtime.block_on(checkpoints(&settings.checkpoints))?;
     let group = Group {
         id: settings.group_id.clone(),
         instance: settings.instance.clone(),
@@ -77,8 +78,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn checkpoints(place: &CheckpointPlace) -> anyhow::Result<Arc<dyn CheckpointStore>> {
+async fn checkpoints(place: &CheckpointPlace) -> anyhow::Result<Arc<dyn CheckpointStore>> {
     match place {
         CheckpointPlace::Dir(dir) => Ok(Arc::new(FileStore::open(Path::new(dir))?)),
+        CheckpointPlace::ConfigMaps { namespace, prefix } => {
+            Ok(Arc::new(ConfigMapStore::connect(namespace, prefix).await?))
+        }
     }
 }

@@ -1,0 +1,290 @@
+//! What only a cluster needs: Kafka run by the operator, volumes, images, resources, and what a deletion
+//! leaves. `logpipe run` takes these fields and has no use for them.
+
+// The derive macros expand private copies of the types, which the lint takes for ours.
+#![allow(unreachable_pub)]
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SecretRef;
+
+/// A Kafka of the pipeline's own, in `KRaft` mode, in the pipeline's namespace. `logpipe run` has its log in
+/// the process instead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.replicas == 1 || self.replicas >= 3")
+        .message("spec.kafka.managed.replicas must be 1, or 3 and more: two brokers stand still when one of them does"),
+    validation = Rule::new("self.replicas >= oldSelf.replicas")
+        .message("spec.kafka.managed.replicas must not shrink: a broker that goes would take its replicas along")
+)]
+pub struct ManagedKafka {
+    /// Brokers: 1, or 3 and more. The first three are controllers too. May only grow.
+    #[serde(default = "default_brokers")]
+    #[schemars(range(min = 1, max = 15))]
+    pub replicas: i32,
+    /// The volume of each broker.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Settings of the brokers, such as `log.retention.hours`. What names a broker, its listeners, its
+    /// folders or its quorum is ours and is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub config: BTreeMap<String, String>,
+    /// What a broker is given; 250m of CPU and 1Gi of memory when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// The Java heap.
+    #[serde(default)]
+    pub jvm: Jvm,
+}
+
+fn default_brokers() -> i32 {
+    1
+}
+
+impl Default for ManagedKafka {
+    fn default() -> Self {
+        Self {
+            replicas: default_brokers(),
+            storage: Storage::default(),
+            config: BTreeMap::new(),
+            resources: None,
+            jvm: Jvm::default(),
+        }
+    }
+}
+
+/// The Java heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Jvm {
+    /// How much of the memory limit is heap, in percent. The rest is for the cache of the files, which Kafka
+    /// needs as much.
+    #[serde(default = "default_heap_percent")]
+    #[schemars(range(min = 10, max = 80))]
+    pub heap_percent: i32,
+}
+
+fn default_heap_percent() -> i32 {
+    50
+}
+
+impl Default for Jvm {
+    fn default() -> Self {
+        Self {
+            heap_percent: default_heap_percent(),
+        }
+    }
+}
+
+/// A volume for each pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.size == oldSelf.size && has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
+        .message("storage must keep its size and className: a volume cannot be changed in this release")
+)]
+pub struct Storage {
+    /// Its size: a whole number with `Mi`, `Gi` or `Ti`.
+    #[serde(default = "default_size")]
+    #[schemars(length(min = 3, max = 16), regex(pattern = r"^[1-9][0-9]*(Mi|Gi|Ti)$"))]
+    pub size: String,
+    /// Its storage class; the cluster's default when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub class_name: Option<String>,
+}
+
+fn default_size() -> String {
+    "8Gi".to_owned()
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            size: default_size(),
+            class_name: None,
+        }
+    }
+}
+
+/// What a container is given. Each part that is left out keeps the component's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What it is sure of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Amounts>,
+    /// What it cannot exceed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Amounts>,
+}
+
+/// Amounts of CPU and memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Amounts {
+    /// CPUs, such as `2` or `250m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[1-9][0-9]*m?$"))]
+    pub cpu: Option<String>,
+    /// Memory: a whole number with `Mi` or `Gi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 16), regex(pattern = r"^[1-9][0-9]*(Mi|Gi)$"))]
+    pub memory: Option<String>,
+}
+
+/// The images of the pods; the operator's own choice where they are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Images {
+    /// Generator, producer and ETL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Image>,
+    /// Kafka: any image with `/opt/kafka/libs`, a `java` on the path and a shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<Image>,
+    /// When an image is pulled.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// Secrets to pull them with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub pull_secrets: Vec<SecretRef>,
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.tag) || has(self.digest)")
+        .message("an image must have a tag or a digest")
+)]
+pub struct Image {
+    /// Registry and repository, such as `ghcr.io/acme/logpipe`.
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$")
+    )]
+    pub repository: String,
+    /// The tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$")
+    )]
+    pub tag: Option<String>,
+    /// The digest, which wins over the tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 71, max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// When the node has none of that name.
+    #[default]
+    IfNotPresent,
+    /// At each start of a pod.
+    Always,
+    /// Never: it is on the nodes already.
+    Never,
+}
+
+/// On which nodes the pods run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduling {
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that do not keep the pods away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub tolerations: Vec<Toleration>,
+    /// The priority of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub priority_class_name: Option<String>,
+}
+
+/// A taint that does not keep the pods away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.operator == 'Equal' ? has(self.key) : !has(self.value)")
+        .message("a toleration must have a key for operator Equal, and no value for Exists")
+)]
+pub struct Toleration {
+    /// The taint's key; every key when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 316))]
+    pub key: Option<String>,
+    /// Whether the value counts.
+    #[serde(default)]
+    pub operator: TolerationOperator,
+    /// The taint's value, for `Equal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub value: Option<String>,
+    /// The taint's effect; every effect when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<TaintEffect>,
+}
+
+/// Whether the value of a taint counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TolerationOperator {
+    /// Key and value must be the same.
+    #[default]
+    Equal,
+    /// The key is enough.
+    Exists,
+}
+
+/// What a taint does to pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// New ones stay away.
+    NoSchedule,
+    /// New ones stay away where they can.
+    PreferNoSchedule,
+    /// Those that are there go, too.
+    NoExecute,
+}
+
+/// What a deletion leaves. Objects in the bucket and topics of a Kafka that is not ours always stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionPolicy {
+    /// The volumes of Kafka and of the source, with the identity of that Kafka and the checkpoints: they are
+    /// of use only together.
+    #[serde(default)]
+    pub volumes: Keep,
+}
+
+/// Whether something outlives the pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Keep {
+    /// It stays; a pipeline that is made again under the same name goes on where this one was.
+    #[default]
+    Retain,
+    /// It goes with the pipeline.
+    Delete,
+}

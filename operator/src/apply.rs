@@ -1,0 +1,225 @@
+//! Makes what is there what it should be: applies in order, then removes what is ours and no longer wanted.
+//! Touches the client.
+//!
+//! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
+//! told without memory: it carries the hash of what was applied last, and still holds all of that.
+
+use kube::Client;
+use kube::api::{
+    Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
+};
+use serde_json::Value;
+
+use crate::desired::names::{APPLIED, COMPONENT, Component, OPERATOR, hash8};
+use crate::object::{Kind, Object};
+use crate::observe::Live;
+
+/// How far a new pipeline has come. What exists already is always applied; what does not waits for its turn, so
+/// that no pod starts only to fail for want of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Kafka may be made.
+    Kafka,
+    /// And the topic.
+    Topic,
+    /// And all the rest.
+    Workers,
+}
+
+/// What could not be done to an object.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Made or changed.
+    #[error("failed to apply {kind} {name}")]
+    Apply {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// Removed.
+    #[error("failed to remove {kind} {name}")]
+    Remove {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl ApplyError {
+    /// What the API server said.
+    pub fn cause(&self) -> &kube::Error {
+        match self {
+            Self::Apply { source, .. } | Self::Remove { source, .. } => source,
+        }
+    }
+}
+
+/// Applies and prunes. `live` becomes what is there afterwards.
+pub async fn apply(
+    client: &Client,
+    namespace: &str,
+    desired: &[Object],
+    stage: Stage,
+    live: &mut Live,
+) -> Result<(), ApplyError> {
+    for object in desired {
+        let current = live.find(object.kind, object.name());
+        if current.is_none() && stage_of(object) > stage {
+            continue;
+        }
+        let stamped = stamped(object);
+        if current.is_some_and(|current| is_applied(&stamped, current)) {
+            continue;
+        }
+        let value = write(client, namespace, &stamped).await?;
+        live.put(Object {
+            kind: object.kind,
+            value,
+        });
+    }
+    for object in surplus(desired, live) {
+        remove(client, namespace, &object).await?;
+        live.objects.retain(|old| old != &object);
+    }
+    Ok(())
+}
+
+fn stage_of(object: &Object) -> Stage {
+    match object.label(COMPONENT) {
+        Some(component) if component == Component::Kafka.as_str() => Stage::Kafka,
+        Some(component) if component == Component::Topic.as_str() => Stage::Topic,
+        _ => Stage::Workers,
+    }
+}
+
+/// With the hash of itself.
+fn stamped(object: &Object) -> Object {
+    let text = serde_json::to_vec(&object.value).expect("an object is JSON");
+    let mut stamped = object.clone();
+    let annotations = stamped.value.metadata.annotations.get_or_insert_default();
+    annotations.insert(APPLIED.to_owned(), hash8(&text));
+    stamped
+}
+
+fn is_applied(stamped: &Object, current: &Object) -> bool {
+    let as_json = |object: &Object| serde_json::to_value(&object.value).expect("an object is JSON");
+    holds(&as_json(current), &as_json(stamped))
+}
+
+/// Whether `whole` has everything that `part` has. The API server adds defaults; what it writes in another way
+/// (`1000m` as `1`) counts as a difference, and is applied again to no effect.
+fn holds(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (Value::Array(whole), Value::Array(part)) => {
+            whole.len() == part.len()
+                && whole
+                    .iter()
+                    .zip(part)
+                    .all(|(whole, part)| holds(whole, part))
+        }
+        _ => whole == part,
+    }
+}
+
+async fn write(
+    client: &Client,
+    namespace: &str,
+    object: &Object,
+) -> Result<DynamicObject, ApplyError> {
+    let resource = object.kind.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    // Forced: these objects are ours, and whoever changed a field of ours is overruled.
+    let params = PatchParams::apply(OPERATOR).force();
+    let outcome = api
+        .patch(object.name(), &params, &Patch::Apply(&object.value))
+        .await;
+    tracing::info!(kind = %resource.kind, namespace, name = object.name(), ok = outcome.is_ok(), "applied");
+    outcome.map_err(|source| ApplyError::Apply {
+        kind: resource.kind,
+        name: object.name().to_owned(),
+        source,
+    })
+}
+
+/// What is ours and no longer wanted. A checkpoint always stays: it says what was written, and only a person
+/// can know that nobody will ask again.
+fn surplus(desired: &[Object], live: &Live) -> Vec<Object> {
+    let wanted = |object: &Object| {
+        desired
+            .iter()
+            .any(|wanted| wanted.kind == object.kind && wanted.name() == object.name())
+    };
+    let is_checkpoint = |object: &Object| {
+        object.kind == Kind::ConfigMap
+            && object.label(COMPONENT) == Some(Component::Checkpoint.as_str())
+    };
+    let surplus = live
+        .objects
+        .iter()
+        .filter(|object| !wanted(object) && !is_checkpoint(object));
+    surplus.cloned().collect()
+}
+
+async fn remove(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+    let resource = object.kind.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        // What has the name meanwhile may be another object.
+        preconditions: Some(Preconditions {
+            uid: object.value.metadata.uid.clone(),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(object.name(), &params).await {
+        Ok(_) => {
+            tracing::info!(kind = %resource.kind, namespace, name = object.name(), "removed");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(source) => Err(ApplyError::Remove {
+            kind: resource.kind,
+            name: object.name().to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_server_are_no_difference() {
+        let part = json!({"spec": {"ports": [{"port": 1}]}});
+        let whole = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP"}, "status": {}});
+        assert!(holds(&whole, &part));
+    }
+
+    #[test]
+    fn what_was_changed_or_taken_away_is() {
+        let part = json!({"data": {"a": "1"}, "list": [1, 2]});
+        for whole in [
+            json!({"data": {"a": "2"}, "list": [1, 2]}),
+            json!({"data": {}, "list": [1, 2]}),
+            json!({"data": {"a": "1"}, "list": [1]}),
+            json!({"data": {"a": "1"}, "list": [1, 2, 3]}),
+        ] {
+            assert!(!holds(&whole, &part), "{whole}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The ConfigMaps of the checkpoints. We make them, the ETL workers write them, and nobody makes one twice:
+//! see [`apply`](crate::apply). Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use logpipe_api::settings::checkpoint_object;
+
+use super::kept_metadata;
+use super::names::Component;
+use crate::object::{Kind, Object};
+use crate::validate::Pipeline;
+
+/// A key that is always there, so that a worker's patch finds a map to add its own to.
+pub const DATA_KEY: &str = "about";
+
+/// Those of each partition, and of the plans.
+pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
+    let object_names = names(pipeline);
+    object_names
+        .into_iter()
+        .map(|name| object(pipeline, name))
+        .collect()
+}
+
+/// Their names, each once.
+pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
+    let prefix = pipeline.names.checkpoint();
+    let mut names = partition_objects(&prefix, pipeline.topic.partitions);
+    names.push(checkpoint_object(&prefix, "plan"));
+    names
+}
+
+/// The names of the objects of `partitions` partitions, each once.
+pub fn partition_objects(prefix: &str, partitions: u32) -> Vec<String> {
+    let keys = (0..partitions).map(|partition| format!("p{partition:05}"));
+    let mut names: Vec<String> = keys.map(|key| checkpoint_object(prefix, &key)).collect();
+    names.dedup();
+    names
+}
+
+fn object(pipeline: &Pipeline, name: String) -> Object {
+    let about = "made empty by the operator, written by the ETL workers; do not edit or delete it while the pipeline is there";
+    let map = ConfigMap {
+        metadata: kept_metadata(pipeline, Component::Checkpoint, name),
+        data: Some(BTreeMap::from([(DATA_KEY.to_owned(), about.to_owned())])),
+        ..ConfigMap::default()
+    };
+    Object::new(Kind::ConfigMap, &map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_of_many_partitions_stands_once() {
+        let names = partition_objects("shop-checkpoint", 273);
+        assert_eq!(names.len(), 256 + 3);
+        assert_eq!(names.last().unwrap(), "shop-checkpoint-g00002");
+    }
+}

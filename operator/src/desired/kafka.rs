@@ -1,0 +1,349 @@
+//! Kafka in `KRaft` mode as a StatefulSet of our own. Pure.
+//!
+//! The image's entry point is not used: it formats only a static quorum, and makes a setting of every variable
+//! `KAFKA_*`. One start script serves every size: the first disk founds the quorum, every other one joins it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ConfigMapProjection, Container, ContainerPort, PodTemplateSpec, Probe,
+    ProjectedVolumeSource, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+    VolumeProjection,
+};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use logpipe_api::pipeline::Keep;
+
+use super::names::{self, Component};
+use super::pod::{self, Usual};
+use super::{kept_metadata, metadata};
+use crate::object::{Kind, Object};
+use crate::validate::{Kafka, Pipeline};
+
+const FILES: &str = "/etc/logpipe/kafka";
+const CLIENT: i32 = 9092;
+const USUAL: Usual = Usual {
+    cpu: "250m",
+    memory: "1Gi",
+    memory_limit: "1Gi",
+};
+
+/// A controlled shutdown moves the leadership of every partition first.
+const GRACE_SECONDS: i64 = 120;
+
+/// Controllers: three can lose one, and more make each write slower.
+const CONTROLLERS: i32 = 3;
+
+/// Every object of the brokers.
+pub(super) fn objects(pipeline: &Pipeline, kafka: &Kafka) -> Vec<Object> {
+    let config = config(pipeline, kafka);
+    let mut objects = vec![
+        Object::new(Kind::ConfigMap, &identity(pipeline, kafka)),
+        Object::new(Kind::ConfigMap, &config),
+    ];
+    if kafka.bootstrapped {
+        objects.push(Object::new(Kind::ConfigMap, &bootstrapped(pipeline)));
+    }
+    objects.push(Object::new(Kind::Service, &nodes(pipeline)));
+    objects.push(Object::new(Kind::Service, &bootstrap(pipeline)));
+    if kafka.replicas > 1 {
+        // With a single broker it would block every drain of its node.
+        objects.push(Object::new(
+            Kind::PodDisruptionBudget,
+            &disruptions(pipeline),
+        ));
+    }
+    objects.push(Object::new(
+        Kind::StatefulSet,
+        &stateful_set(pipeline, kafka, &config),
+    ));
+    objects
+}
+
+/// The cluster id. Without it a disk could be taken for that of another cluster.
+fn identity(pipeline: &Pipeline, kafka: &Kafka) -> ConfigMap {
+    ConfigMap {
+        metadata: kept_metadata(pipeline, Component::Kafka, pipeline.names.kafka_identity()),
+        immutable: Some(true),
+        data: Some([("clusterId".to_owned(), kafka.cluster_id.clone())].into()),
+        ..ConfigMap::default()
+    }
+}
+
+/// A quorum was seen, so no disk may found one again.
+fn bootstrapped(pipeline: &Pipeline) -> ConfigMap {
+    ConfigMap {
+        metadata: kept_metadata(
+            pipeline,
+            Component::Kafka,
+            pipeline.names.kafka_bootstrapped(),
+        ),
+        immutable: Some(true),
+        data: Some([("bootstrapped".to_owned(), "true".to_owned())].into()),
+        ..ConfigMap::default()
+    }
+}
+
+fn config(pipeline: &Pipeline, kafka: &Kafka) -> ConfigMap {
+    let files = [
+        ("server.properties", properties(pipeline, kafka)),
+        ("start.sh", include_str!("kafka/start.sh").to_owned()),
+        (
+            "log4j2.properties",
+            include_str!("kafka/log4j2.properties").to_owned(),
+        ),
+    ];
+    ConfigMap {
+        metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka_config()),
+        data: Some(files.map(|(name, text)| (name.to_owned(), text)).into()),
+        ..ConfigMap::default()
+    }
+}
+
+/// What all brokers share; the start script adds what names one of them.
+fn properties(pipeline: &Pipeline, kafka: &Kafka) -> String {
+    let copies = kafka.replicas.min(3).to_string();
+    let in_sync = (kafka.replicas.min(3) - 1).max(1).to_string();
+    let controllers = (0..kafka.replicas.min(CONTROLLERS)).map(|id| {
+        format!(
+            "{}-{id}.{}:9093",
+            pipeline.names.kafka(),
+            domain(pipeline, kafka)
+        )
+    });
+    let controllers = controllers.collect::<Vec<_>>().join(",");
+    let mut settings: BTreeMap<&str, &str> = BTreeMap::from([
+        ("auto.create.topics.enable", "false"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("controller.quorum.bootstrap.servers", controllers.as_str()),
+        ("default.replication.factor", copies.as_str()),
+        ("inter.broker.listener.name", "INTERNAL"),
+        (
+            "listener.security.protocol.map",
+            "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        ),
+        ("log.dirs", "/var/lib/kafka/data"),
+        ("offsets.topic.replication.factor", copies.as_str()),
+        ("share.coordinator.state.topic.min.isr", in_sync.as_str()),
+        (
+            "share.coordinator.state.topic.replication.factor",
+            copies.as_str(),
+        ),
+        ("transaction.state.log.min.isr", in_sync.as_str()),
+        ("transaction.state.log.replication.factor", copies.as_str()),
+    ]);
+    let asked = kafka.config.iter();
+    settings.extend(asked.map(|(key, value)| (key.as_str(), value.as_str())));
+    let mut text = String::from(
+        "# Made by the Logpipe operator; start.sh adds what differs from broker to broker.\n",
+    );
+    for (key, value) in settings {
+        writeln!(text, "{key}={value}").expect("a string takes what it is given");
+    }
+    text
+}
+
+/// The domain of the brokers' own names.
+fn domain(pipeline: &Pipeline, kafka: &Kafka) -> String {
+    let nodes = pipeline.names.kafka_nodes();
+    format!("{nodes}.{}.svc.{}", pipeline.namespace, kafka.domain)
+}
+
+/// A name for each broker, also before it is ready: a quorum forms before anyone is.
+fn nodes(pipeline: &Pipeline) -> Service {
+    service(
+        pipeline,
+        pipeline.names.kafka_nodes(),
+        &[("client", 9092), ("controller", 9093), ("internal", 9094)],
+        true,
+    )
+}
+
+/// One name for a broker that is ready.
+fn bootstrap(pipeline: &Pipeline) -> Service {
+    service(pipeline, pipeline.names.kafka(), &[("client", 9092)], false)
+}
+
+fn service(pipeline: &Pipeline, name: String, ports: &[(&str, i32)], headless: bool) -> Service {
+    let port = |(name, port): &(&str, i32)| ServicePort {
+        name: Some((*name).to_owned()),
+        port: *port,
+        target_port: Some(IntOrString::Int(*port)),
+        ..ServicePort::default()
+    };
+    Service {
+        metadata: metadata(pipeline, Component::Kafka, name),
+        spec: Some(ServiceSpec {
+            cluster_ip: headless.then(|| "None".to_owned()),
+            publish_not_ready_addresses: headless.then_some(true),
+            selector: Some(names::selector(&pipeline.name, Component::Kafka)),
+            ports: Some(ports.iter().map(port).collect()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+fn disruptions(pipeline: &Pipeline) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka()),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(selector(pipeline)),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
+
+fn selector(pipeline: &Pipeline) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(names::selector(&pipeline.name, Component::Kafka)),
+        ..LabelSelector::default()
+    }
+}
+
+fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> StatefulSet {
+    let when_deleted = match pipeline.keep {
+        Keep::Retain => "Retain",
+        Keep::Delete => "Delete",
+    };
+    StatefulSet {
+        metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(kafka.replicas),
+            service_name: Some(pipeline.names.kafka_nodes()),
+            // A broker is ready when there is a quorum, and there is a quorum when enough of them run.
+            pod_management_policy: Some("Parallel".to_owned()),
+            selector: selector(pipeline),
+            // The next broker is restarted when this one was ready for so long.
+            min_ready_seconds: (kafka.replicas > 1).then_some(15),
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some(when_deleted.to_owned()),
+                    when_scaled: Some("Retain".to_owned()),
+                },
+            ),
+            template: template(pipeline, kafka, config),
+            volume_claim_templates: Some(vec![pod::claim(
+                pipeline,
+                Component::Kafka,
+                &kafka.storage,
+            )]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTemplateSpec {
+    let files = serde_json::to_vec(&config.data).expect("text is JSON");
+    let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container(pipeline, kafka)]);
+    spec.volumes = Some(vec![files_volume(pipeline), pod::scratch("tmp", "64Mi")]);
+    if kafka.replicas > 1 {
+        spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Kafka));
+    }
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(&pipeline.name, Component::Kafka)),
+            // A broker reads its files once: other files are another pod.
+            annotations: Some([(names::CONFIG.to_owned(), names::hash8(&files))].into()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    }
+}
+
+fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
+    let variables = BTreeMap::from([
+        (
+            "LOGPIPE_HEAP".to_owned(),
+            format!("-Xms{0}m -Xmx{0}m", kafka.heap_mib),
+        ),
+        ("LOGPIPE_NODES".to_owned(), domain(pipeline, kafka)),
+    ]);
+    let mut env = vec![
+        pod::env_field("LOGPIPE_POD_NAME", "metadata.name"),
+        pod::env_field("LOGPIPE_POD_IP", "status.podIP"),
+    ];
+    env.extend(pod::env(variables));
+    let port = |(name, port): (&str, i32)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        ..ContainerPort::default()
+    };
+    Container {
+        name: "kafka".to_owned(),
+        image: Some(pipeline.images.kafka.clone()),
+        command: Some(vec!["/bin/sh".to_owned(), format!("{FILES}/start.sh")]),
+        env: Some(env),
+        ports: Some(
+            [("client", CLIENT), ("controller", 9093), ("internal", 9094)]
+                .map(port)
+                .into(),
+        ),
+        resources: Some(pod::resources(USUAL, kafka.resources.as_ref())),
+        // A broker opens its port when it has recovered its log and was let in by the controllers: minutes
+        // after a crash with a large disk. It is never killed because others are gone.
+        startup_probe: Some(probe(2, 300)),
+        readiness_probe: Some(probe(5, 3)),
+        liveness_probe: Some(probe(10, 6)),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                // The image declares a volume here: one mounted above would be bypassed. The sub-path hides
+                // `lost+found`, which Kafka takes for a partition.
+                sub_path: Some("data".to_owned()),
+                ..pod::mount("data", "/var/lib/kafka/data")
+            },
+            VolumeMount {
+                read_only: Some(true),
+                ..pod::mount("files", FILES)
+            },
+            pod::mount("tmp", "/tmp"),
+        ]),
+        ..pod::container(pipeline)
+    }
+}
+
+fn probe(period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        tcp_socket: Some(TCPSocketAction {
+            port: IntOrString::Int(CLIENT),
+            ..TCPSocketAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}
+
+/// Configuration, identity and, once there is one, the mark of a quorum, in one folder.
+fn files_volume(pipeline: &Pipeline) -> Volume {
+    let source = |name: String, optional: Option<bool>| VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name,
+            optional,
+            ..ConfigMapProjection::default()
+        }),
+        ..VolumeProjection::default()
+    };
+    let names = &pipeline.names;
+    Volume {
+        name: "files".to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![
+                source(names.kafka_config(), None),
+                source(names.kafka_identity(), None),
+                source(names.kafka_bootstrapped(), Some(true)),
+            ]),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,318 @@
+//! What all pods share: security, volumes, environment, resources. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
+    ObjectFieldSelector, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use logpipe_api::pipeline::{self, Amounts, PullPolicy, Resources, Storage};
+
+use super::names::{self, Component};
+use crate::validate::Pipeline;
+
+/// The folder under which each Secret is a folder, and each of its keys a file.
+pub const SECRETS: &str = "/etc/logpipe/secrets";
+
+/// The user that our processes run as; also that of the official Kafka image.
+const USER: i64 = 1000;
+
+/// What a component is given when the manifest does not say: CPU and memory it is sure of, and the memory it
+/// cannot exceed. CPU has no limit: a limit throttles where the node has room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    pub(super) cpu: &'static str,
+    pub(super) memory: &'static str,
+    pub(super) memory_limit: &'static str,
+}
+
+/// A pod that passes the *restricted* Pod Security level and knows nothing of the API server.
+pub(super) fn spec(pipeline: &Pipeline, grace_seconds: i64, containers: Vec<Container>) -> PodSpec {
+    let scheduling = &pipeline.scheduling;
+    let secrets = pipeline.images.pull_secrets.iter();
+    let secrets: Vec<LocalObjectReference> = secrets
+        .map(|name| LocalObjectReference { name: name.clone() })
+        .collect();
+    PodSpec {
+        automount_service_account_token: Some(false),
+        // A Service called `kafka` would put KAFKA_PORT into the environment.
+        enable_service_links: Some(false),
+        image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // Without it each start would visit every file of a large volume.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(grace_seconds),
+        node_selector: (!scheduling.node_selector.is_empty())
+            .then(|| scheduling.node_selector.clone()),
+        tolerations: (!scheduling.tolerations.is_empty())
+            .then(|| scheduling.tolerations.iter().map(toleration).collect()),
+        priority_class_name: scheduling.priority_class_name.clone(),
+        containers,
+        ..PodSpec::default()
+    }
+}
+
+fn toleration(asked: &pipeline::Toleration) -> Toleration {
+    let operator = match asked.operator {
+        pipeline::TolerationOperator::Equal => "Equal",
+        pipeline::TolerationOperator::Exists => "Exists",
+    };
+    let effect = asked.effect.map(|effect| match effect {
+        pipeline::TaintEffect::NoSchedule => "NoSchedule",
+        pipeline::TaintEffect::PreferNoSchedule => "PreferNoSchedule",
+        pipeline::TaintEffect::NoExecute => "NoExecute",
+    });
+    Toleration {
+        key: asked.key.clone(),
+        operator: Some(operator.to_owned()),
+        value: asked.value.clone(),
+        effect: effect.map(str::to_owned),
+        ..Toleration::default()
+    }
+}
+
+/// A container of the worker image that does `role`.
+pub(super) fn worker(pipeline: &Pipeline, role: &str, env: Vec<EnvVar>) -> Container {
+    Container {
+        name: role.to_owned(),
+        image: Some(pipeline.images.worker.clone()),
+        args: Some(vec![role.to_owned()]),
+        env: Some(env),
+        ..container(pipeline)
+    }
+}
+
+/// What all containers share.
+pub(super) fn container(pipeline: &Pipeline) -> Container {
+    let pull = match pipeline.images.pull_policy {
+        PullPolicy::IfNotPresent => "IfNotPresent",
+        PullPolicy::Always => "Always",
+        PullPolicy::Never => "Never",
+    };
+    Container {
+        image_pull_policy: Some(pull.to_owned()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            ..SecurityContext::default()
+        }),
+        // The last lines of a container that failed become its message, and the condition's.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+/// Variables with their values to the letter: Kubernetes would take `$(NAME)` for a reference.
+pub(super) fn env(variables: BTreeMap<String, String>) -> Vec<EnvVar> {
+    let variable = |(name, value): (String, String)| EnvVar {
+        name,
+        value: Some(value.replace('$', "$$")),
+        ..EnvVar::default()
+    };
+    variables.into_iter().map(variable).collect()
+}
+
+/// A variable with a field of the pod.
+pub(super) fn env_field(name: &str, field: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: field.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+/// The manifest's resources, and the component's own where it says nothing.
+pub(super) fn resources(usual: Usual, asked: Option<&Resources>) -> ResourceRequirements {
+    let none = Resources::default();
+    let asked = asked.unwrap_or(&none);
+    let mut requests = amounts(asked.requests.as_ref());
+    let mut limits = amounts(asked.limits.as_ref());
+    let quantity = |text: &str| Quantity(text.to_owned());
+    let memory = "memory".to_owned();
+    // A request must not exceed its limit: a limit that stands alone is the request, too.
+    let asked_memory = limits.get("memory").cloned();
+    requests
+        .entry(memory.clone())
+        .or_insert_with(|| asked_memory.unwrap_or_else(|| quantity(usual.memory)));
+    if !requests.contains_key("cpu") {
+        let cpu = limits.get("cpu").cloned();
+        requests.insert("cpu".to_owned(), cpu.unwrap_or_else(|| quantity(usual.cpu)));
+    }
+    let alone = asked
+        .requests
+        .as_ref()
+        .and_then(|requests| requests.memory.as_deref());
+    limits
+        .entry(memory)
+        .or_insert_with(|| quantity(alone.unwrap_or(usual.memory_limit)));
+    ResourceRequirements {
+        requests: Some(requests),
+        limits: Some(limits),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn amounts(amounts: Option<&Amounts>) -> BTreeMap<String, Quantity> {
+    let mut map = BTreeMap::new();
+    let Some(amounts) = amounts else { return map };
+    for (key, text) in [("cpu", &amounts.cpu), ("memory", &amounts.memory)] {
+        if let Some(text) = text {
+            map.insert(key.to_owned(), Quantity(text.clone()));
+        }
+    }
+    map
+}
+
+/// A folder in memory or on the node that goes with the pod.
+pub(super) fn scratch(name: &str, size: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(size.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// A place where a volume is seen.
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+/// Each Secret as a volume, and where it is seen.
+pub(super) fn secrets(names: &BTreeSet<String>) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let mut volumes = Vec::new();
+    let mut mounts = Vec::new();
+    for (number, secret) in names.iter().enumerate() {
+        // A volume's name is a label, and a Secret's name need not be one.
+        let name = format!("secret-{number}");
+        mounts.push(VolumeMount {
+            read_only: Some(true),
+            ..mount(&name, &format!("{SECRETS}/{secret}"))
+        });
+        volumes.push(Volume {
+            name,
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(secret.clone()),
+                default_mode: Some(0o440),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+    }
+    (volumes, mounts)
+}
+
+/// The claim that each pod of a StatefulSet has.
+pub(super) fn claim(
+    pipeline: &Pipeline,
+    component: Component,
+    storage: &Storage,
+) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some("data".to_owned()),
+            labels: Some(names::labels(&pipeline.name, component)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: storage.class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), Quantity(storage.size.clone()))].into()),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+/// One pod a node and a zone, where there are enough.
+pub(super) fn spread(pipeline: &Pipeline, component: Component) -> Vec<TopologySpreadConstraint> {
+    let keys = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
+    let constraint = |key: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(names::selector(&pipeline.name, component)),
+            ..LabelSelector::default()
+        }),
+        ..TopologySpreadConstraint::default()
+    };
+    keys.map(constraint).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Usual = Usual {
+        cpu: "250m",
+        memory: "512Mi",
+        memory_limit: "1Gi",
+    };
+
+    fn asked(json: &str) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
+        let asked: Resources = serde_json::from_str(json).unwrap();
+        let resources = resources(USUAL, Some(&asked));
+        (resources.requests.unwrap(), resources.limits.unwrap())
+    }
+
+    #[test]
+    fn values_are_taken_to_the_letter() {
+        let variables = BTreeMap::from([("A".to_owned(), "^$(x)$".to_owned())]);
+        assert_eq!(env(variables)[0].value.as_deref(), Some("^$$(x)$$"));
+    }
+
+    #[test]
+    fn a_request_never_exceeds_its_limit() {
+        let (requests, limits) = asked(r#"{"limits": {"memory": "256Mi"}}"#);
+        assert_eq!(requests["memory"].0, "256Mi");
+        assert_eq!(limits["memory"].0, "256Mi");
+        let (requests, limits) = asked(r#"{"requests": {"memory": "4Gi"}}"#);
+        assert_eq!(requests["memory"].0, "4Gi");
+        assert_eq!(limits["memory"].0, "4Gi");
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_usual() {
+        let (requests, limits) = asked(r#"{"requests": {"cpu": "2"}}"#);
+        assert_eq!(requests["cpu"].0, "2");
+        assert_eq!(requests["memory"].0, "512Mi");
+        assert_eq!(limits["memory"].0, "1Gi");
+        assert_eq!(limits.get("cpu"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! Generator and producer in one pod, over one volume; or the producer alone over a volume of the user's.
+//! Pure.
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use logpipe_api::pipeline::{Keep, Suspend};
+use logpipe_api::settings::Settings;
+
+use super::metadata;
+use super::names::{self, Component};
+use super::pod::{self, Usual};
+use crate::object::{Kind, Object};
+use crate::validate::{Pipeline, SOURCE_DIR, Source};
+
+const USUAL: Usual = Usual {
+    cpu: "50m",
+    memory: "64Mi",
+    memory_limit: "256Mi",
+};
+
+/// To wait for the acknowledgements that are on their way, and save the offsets.
+const GRACE_SECONDS: i64 = 60;
+
+/// The StatefulSet: at most one pod may read a file and number its lines.
+pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
+    let running = pipeline.suspend == Suspend::None;
+    let when_deleted = match pipeline.keep {
+        Keep::Retain => "Retain",
+        Keep::Delete => "Delete",
+    };
+    let set = StatefulSet {
+        metadata: metadata(pipeline, Component::Source, pipeline.names.source()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(i32::from(running)),
+            selector: LabelSelector {
+                match_labels: Some(names::selector(&pipeline.name, Component::Source)),
+                ..LabelSelector::default()
+            },
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some(when_deleted.to_owned()),
+                    when_scaled: Some("Retain".to_owned()),
+                },
+            ),
+            template: template(pipeline, source),
+            volume_claim_templates: Some(vec![pod::claim(
+                pipeline,
+                Component::Source,
+                &source.storage,
+            )]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    };
+    Object::new(Kind::StatefulSet, &set)
+}
+
+fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
+    let (mut volumes, secrets) = pod::secrets(&pipeline.kafka_secrets);
+    let resources = pod::resources(USUAL, source.resources.as_ref());
+    let data = pod::mount("data", SOURCE_DIR);
+    let mut variables = source.producer.to_env();
+    variables.extend(pipeline.kafka_settings.to_env());
+    let mut producer = pod::worker(pipeline, "produce", pod::env(variables));
+    producer.resources = Some(resources.clone());
+    let mut mounts = vec![data.clone()];
+    mounts.extend(secrets);
+    if let Some(files) = &source.files {
+        mounts.push(VolumeMount {
+            read_only: Some(true),
+            ..pod::mount("files", &files.mount_path)
+        });
+        volumes.push(Volume {
+            name: "files".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: files.persistent_volume_claim.claim_name.clone(),
+                read_only: Some(true),
+            }),
+            ..Volume::default()
+        });
+    }
+    producer.volume_mounts = Some(mounts);
+    let mut containers = vec![producer];
+    if let Some(generator) = &source.generator {
+        let mut container = pod::worker(pipeline, "generate", pod::env(generator.to_env()));
+        // When all lines are written it stays: a container of a StatefulSet that ends is started again.
+        container.args = Some(vec!["generate".to_owned(), "--stay".to_owned()]);
+        container.resources = Some(resources);
+        container.volume_mounts = Some(vec![data]);
+        containers.insert(0, container);
+    }
+    let mut spec = pod::spec(pipeline, GRACE_SECONDS, containers);
+    spec.volumes = (!volumes.is_empty()).then_some(volumes);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(&pipeline.name, Component::Source)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    }
+}

@@ -1,0 +1,26 @@
+//! The operator: a `LogPipeline` becomes Kafka, a topic, a source, checkpoints and ETL workers.
+//!
+//! ```text
+//! watch ─▶ validate ─▶ desired::objects ─▶ apply ─▶ status::of ─▶ patch the status
+//!          (pure)       (pure)             (client)  (pure)        (client)
+//! ```
+//!
+//! It reads no Secret, holds no password, and dials nothing but the API server.
+
+pub mod apply;
+pub mod config;
+pub mod controller;
+pub mod desired;
+pub mod health;
+mod identity;
+pub mod leader;
+pub mod observe;
+pub mod progress;
+pub mod rivals;
+pub mod shutdown;
+pub mod status;
+pub mod validate;
+
+mod object;
+
+pub use object::{Kind, Object};

@@ -1,0 +1,57 @@
+//! `logpipe-operator`: reads its environment, waits for the lease, reconciles until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::Client;
+use logpipe_operator::config::Config;
+use logpipe_operator::controller::{self, Context};
+use logpipe_operator::health;
+use logpipe_operator::leader::Leadership;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("LOGPIPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let config = Config::from_env(std::env::vars())?;
+    let listener = TcpListener::bind(&config.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+    tokio::spawn(health::serve(listener));
+    let client = Client::try_default()
+        .await
+        .context("the API server cannot be found")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut leadership = Leadership::ask(client.clone(), &config)
+        .await
+        .context("the lease cannot be asked for")?;
+    tokio::select! {
+        () = leadership.won() => {}
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    }
+    tracing::info!("leading");
+    let lost = leadership.lost();
+    let stop = async move {
+        tokio::select! {
+            () = lost => tracing::warn!("the lease is lost"),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    controller::run(Arc::new(Context::new(client, config)), stop).await;
+    leadership.release().await;
+    Ok(())
+}

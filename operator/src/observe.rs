@@ -1,0 +1,99 @@
+//! What is there: the objects and pods of one pipeline, as the API server has them now. Touches the client.
+//!
+//! It asks without a resource version, so the answers are never older than the question: what is decided by
+//! them (what to remove, whether a checkpoint was ever made) must not be decided by a cache.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
+use serde::de::DeserializeOwned;
+
+use crate::desired::names::{COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE};
+use crate::object::{Kind, Object};
+
+/// The objects and pods of one pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Objects that we made.
+    pub objects: Vec<Object>,
+    /// Pods that they made.
+    pub pods: Vec<Pod>,
+}
+
+/// Something could not be listed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to list objects of kind {kind} in namespace {namespace}")]
+pub struct ObserveError {
+    kind: String,
+    namespace: String,
+    /// What the API server said.
+    #[source]
+    pub source: kube::Error,
+}
+
+/// Asks for everything that carries the pipeline's label.
+pub async fn live(client: &Client, namespace: &str, pipeline: &str) -> Result<Live, ObserveError> {
+    let ours = format!("{PIPELINE}={pipeline},{MANAGED_BY}={OPERATOR}");
+    let params = ListParams::default().labels(&ours);
+    let failed = |kind: &str, source| ObserveError {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        source,
+    };
+    let mut objects = Vec::new();
+    for kind in Kind::ALL {
+        let resource = kind.resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let list = api
+            .list(&params)
+            .await
+            .map_err(|error| failed(&resource.kind, error))?;
+        for mut value in list.items {
+            // In a list only the list has a type.
+            value.types = Some(TypeMeta {
+                api_version: resource.api_version.clone(),
+                kind: resource.kind.clone(),
+            });
+            objects.push(Object { kind, value });
+        }
+    }
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pods = api
+        .list(&params)
+        .await
+        .map_err(|error| failed("Pod", error))?
+        .items;
+    Ok(Live { objects, pods })
+}
+
+impl Live {
+    /// The object of this kind and name.
+    pub fn find(&self, kind: Kind, name: &str) -> Option<&Object> {
+        self.objects
+            .iter()
+            .find(|object| object.kind == kind && object.name() == name)
+    }
+
+    /// The same with its type.
+    pub fn typed<K: DeserializeOwned>(&self, kind: Kind, name: &str) -> Option<K> {
+        self.find(kind, name)?.typed()
+    }
+
+    /// The pods of a part.
+    pub fn pods(&self, component: Component) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(move |pod| {
+            let labels = pod.metadata.labels.as_ref();
+            labels
+                .and_then(|labels| labels.get(COMPONENT))
+                .map(String::as_str)
+                == Some(component.as_str())
+        })
+    }
+
+    /// Puts an object in the place of the one it was.
+    pub(crate) fn put(&mut self, object: Object) {
+        self.objects
+            .retain(|old| old.kind != object.kind || old.name() != object.name());
+        self.objects.push(object);
+    }
+}

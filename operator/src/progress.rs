@@ -1,0 +1,88 @@
+//! What was committed, read from the checkpoints. Pure.
+//!
+//! A checkpoint's counts are the only part of it that the operator reads, and they are the workers' own: a value
+//! that cannot be read counts as nothing, because the workers say so themselves.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use logpipe_api::pipeline::Progress;
+use serde::Deserialize;
+
+use crate::desired::names::{COMPONENT, Component};
+use crate::observe::Live;
+
+#[derive(Deserialize)]
+struct Checkpoint {
+    totals: Totals,
+}
+
+#[derive(Deserialize)]
+struct Totals {
+    rows: u64,
+    dead: u64,
+    files: u64,
+}
+
+/// The sum of all partitions; nothing where no partition has begun.
+pub fn of(live: &Live) -> Option<Progress> {
+    let mut sum: Option<Totals> = None;
+    for object in &live.objects {
+        if object.label(COMPONENT) != Some(Component::Checkpoint.as_str()) {
+            continue;
+        }
+        let Some(map) = object.typed::<ConfigMap>() else {
+            continue;
+        };
+        for (key, text) in map.data.unwrap_or_default() {
+            let is_partition = key.len() == 6 && key.starts_with('p');
+            let Ok(checkpoint) = serde_json::from_str::<Checkpoint>(&text) else {
+                continue;
+            };
+            if is_partition {
+                let all = sum.get_or_insert(Totals {
+                    rows: 0,
+                    dead: 0,
+                    files: 0,
+                });
+                all.rows += checkpoint.totals.rows;
+                all.dead += checkpoint.totals.dead;
+                all.files += checkpoint.totals.files;
+            }
+        }
+    }
+    let sum = sum?;
+    Some(Progress {
+        committed_rows: sum.rows.to_string(),
+        files_written: sum.files.to_string(),
+        dead_letter_records: sum.dead.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::{Kind, Object};
+
+    #[test]
+    fn partitions_are_summed_and_everything_else_is_left_alone() {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "c", "labels": {COMPONENT: "checkpoint"}},
+            "data": {
+                "about": "x",
+                "p00000": r#"{"v":1,"totals":{"rows":5,"dead":1,"files":2},"next":9}"#,
+                "p00001": r#"{"v":1,"totals":{"rows":7,"dead":0,"files":1}}"#,
+                "p00002": "damaged",
+                "plan": r#"{"v":1,"plans":[]}"#,
+            },
+        });
+        let mut live = Live::default();
+        assert_eq!(of(&live), None);
+        live.objects.push(Object::new(Kind::ConfigMap, &map));
+        let progress = of(&live).unwrap();
+        assert_eq!(progress.committed_rows, "12");
+        assert_eq!(progress.files_written, "3");
+        assert_eq!(progress.dead_letter_records, "1");
+    }
+}

@@ -1,0 +1,130 @@
+//! Two pipelines that would write over each other. No rule of the CRD can see a second object. Pure.
+
+use logpipe_api::LogPipeline;
+
+use crate::validate::Fault;
+
+/// What `object` cannot have, because a pipeline that was there before has it. The younger one gives way.
+pub fn faults<'a>(
+    object: &LogPipeline,
+    others: impl IntoIterator<Item = &'a LogPipeline>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for other in others {
+        if age(other) >= age(object) {
+            continue;
+        }
+        let name = other.metadata.name.as_deref().unwrap_or_default();
+        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+        if share_place(object, other) {
+            faults.push(Fault {
+                field: "spec.sink.s3".to_owned(),
+                reason: format!(
+                    "is where pipeline {name} in namespace {namespace} writes: make this one anew with another prefix"
+                ),
+            });
+        }
+        if share_topic(object, other) {
+            faults.push(Fault {
+                field: "spec.kafka.topic".to_owned(),
+                reason: format!(
+                    "is written by pipeline {name} in namespace {namespace}: make this one anew with another topic, \
+                     or with source.topic to read it"
+                ),
+            });
+        }
+    }
+    faults
+}
+
+/// Older is less.
+fn age(object: &LogPipeline) -> (Option<jiff::Timestamp>, Option<&str>) {
+    let created = object.metadata.creation_timestamp.as_ref();
+    (created.map(|time| time.0), object.metadata.uid.as_deref())
+}
+
+/// The same folder, or one within the other: a reader of the outer one would find the lines of both.
+fn share_place(one: &LogPipeline, other: &LogPipeline) -> bool {
+    let (s3, s3_other) = (&one.spec.sink.s3, &other.spec.sink.s3);
+    let server = |endpoint: &Option<String>| {
+        let text = endpoint.as_deref().unwrap_or_default();
+        text.trim_end_matches('/').to_owned()
+    };
+    let (prefix, prefix_other) = (one.prefix(), other.prefix());
+    s3.bucket == s3_other.bucket
+        && server(&s3.endpoint) == server(&s3_other.endpoint)
+        && (prefix.starts_with(&prefix_other) || prefix_other.starts_with(&prefix))
+}
+
+/// Both write one topic of one Kafka.
+fn share_topic(one: &LogPipeline, other: &LogPipeline) -> bool {
+    let servers = |object: &LogPipeline| {
+        let external = object.spec.kafka.external.as_ref();
+        external
+            .map(|external| external.bootstrap_servers.clone())
+            .unwrap_or_default()
+    };
+    let (theirs, writes) = (servers(other), |object: &LogPipeline| {
+        object.spec.source.topic.is_none()
+    });
+    let same_kafka = servers(one).iter().any(|server| theirs.contains(server));
+    same_kafka && writes(one) && writes(other) && one.topic_name() == other.topic_name()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pipeline(name: &str, created: &str, spec: &Value) -> LogPipeline {
+        let object = json!({
+            "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
+            "metadata": {"name": name, "namespace": "data", "uid": name, "creationTimestamp": created},
+            "spec": spec,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn at(prefix: &str) -> Value {
+        json!({"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs", "prefix": prefix}}})
+    }
+
+    const MORNING: &str = "2026-01-01T08:00:00Z";
+    const NOON: &str = "2026-01-01T12:00:00Z";
+
+    #[test]
+    fn the_younger_of_two_at_one_place_gives_way() {
+        let old = pipeline("old", MORNING, &at("shop/"));
+        for prefix in ["shop/", "shop/eu/"] {
+            let young = pipeline("young", NOON, &at(prefix));
+            let found = faults(&young, [&old, &young]);
+            assert_eq!(found.len(), 1, "{prefix}");
+            assert!(found[0].reason.contains("pipeline old in namespace data"));
+            assert_eq!(faults(&old, [&old, &young]), Vec::new());
+        }
+    }
+
+    #[test]
+    fn names_that_begin_alike_are_other_folders() {
+        let old = pipeline("old", MORNING, &at("shop/"));
+        let young = pipeline("young", NOON, &at("shop-eu/"));
+        assert_eq!(faults(&young, [&old]), Vec::new());
+    }
+
+    #[test]
+    fn one_topic_has_one_writer_and_many_readers() {
+        let spec = |source: Value, prefix: &str| {
+            json!({
+                "source": source,
+                "kafka": {"external": {"bootstrapServers": ["a:9092"]}, "topic": {"name": "lines"}},
+                "sink": {"s3": {"bucket": "logs", "prefix": prefix}},
+            })
+        };
+        let old = pipeline("old", MORNING, &spec(json!({"generator": {}}), "old/"));
+        let writer = pipeline("writer", NOON, &spec(json!({"generator": {}}), "writer/"));
+        let reader = pipeline("reader", NOON, &spec(json!({"topic": {}}), "reader/"));
+        assert_eq!(faults(&writer, [&old]).len(), 1);
+        assert_eq!(faults(&reader, [&old]), Vec::new());
+    }
+}

@@ -1,0 +1,129 @@
+//! The end of a pipeline, in order: the source, then the ETL workers, then all the rest. Touches the client.
+//!
+//! The finalizer only buys that order. It never blocks for ever, and nothing depends on it: what is gone before
+//! its turn is what a crash would have taken, and every part survives crashes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Client, Resource, ResourceExt};
+use logpipe_api::LogPipeline;
+use logpipe_api::pipeline::Suspend;
+use serde_json::json;
+
+use crate::apply::{self, Stage};
+use crate::config::Config;
+use crate::controller::{Error, chain, facts};
+use crate::desired::{self, names::Component};
+use crate::object::Kind;
+use crate::observe;
+use crate::validate::validate;
+
+/// Holds the resource until its parts have ended.
+pub const FINALIZER: &str = "logpipe.dev/cleanup";
+
+/// All of it: the grace periods of source and ETL, and some.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// How soon the pods are looked at again, where no watch tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Sets the finalizer, once.
+pub(crate) async fn hold(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+    if object
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == FINALIZER)
+    {
+        return Ok(());
+    }
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    set(object, client, &finalizers).await
+}
+
+/// Ends what runs, and lets the resource go when nothing does.
+pub(crate) async fn step(
+    object: &LogPipeline,
+    client: &Client,
+    config: &Config,
+) -> Result<Action, Error> {
+    let since = object
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .map(|time| time.0);
+    let late =
+        since.is_none_or(|since| Timestamp::now().duration_since(since).unsigned_abs() > DEADLINE);
+    if late || !stop_next(object, client, config).await? {
+        release(object, client).await?;
+        return Ok(Action::await_change());
+    }
+    Ok(Action::requeue(LOOK_AGAIN))
+}
+
+/// Stops the first part that has pods; whether there was one.
+async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Result<bool, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let mut live = observe::live(client, &namespace, &object.name_any()).await?;
+    let has = |component| live.pods(component).next().is_some();
+    let suspend = if has(Component::Source) {
+        Suspend::Sources
+    } else if has(Component::Etl) {
+        Suspend::All
+    } else {
+        return Ok(false);
+    };
+    let mut stopping = object.clone();
+    stopping.spec.suspend = suspend;
+    let facts = facts(object, &live);
+    let Ok(pipeline) = validate(&stopping, config, &facts) else {
+        // What runs was made by another spec; it goes with its owner.
+        return Ok(false);
+    };
+    let mut objects = desired::objects(&pipeline);
+    objects.retain(|object| {
+        object.kind == Kind::StatefulSet && live.find(object.kind, object.name()).is_some()
+    });
+    let mut sets = observe::Live {
+        objects: live
+            .objects
+            .extract_if(.., |object| object.kind == Kind::StatefulSet)
+            .collect(),
+        pods: Vec::new(),
+    };
+    if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Kafka, &mut sets).await {
+        tracing::warn!(namespace, name = object.name_any(), error = %chain(&error), "a part could not be stopped in its turn");
+    }
+    Ok(true)
+}
+
+async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    match set(object, client, &finalizers).await {
+        Err(Error::Finalizer(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn set(object: &LogPipeline, client: &Client, finalizers: &[String]) -> Result<(), Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<LogPipeline> = Api::namespaced(client.clone(), &namespace);
+    // With the version: finalizers are of others, too, and a list is written whole.
+    let patch = json!({
+        "apiVersion": LogPipeline::api_version(&()),
+        "kind": LogPipeline::kind(&()),
+        "metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers},
+    });
+    let patched = api
+        .patch(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await;
+    patched.map(drop).map_err(Error::Finalizer)
+}

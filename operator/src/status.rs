@@ -1,0 +1,489 @@
+//! From what was seen to the status. Pure.
+//!
+//! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
+//! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use logpipe_api::LogPipeline;
+use logpipe_api::pipeline::{
+    CheckpointsStatus, Condition, EtlStatus, KafkaStatus, LogPipelineStatus, Progress, Suspend,
+    TopicStatus,
+};
+
+use crate::apply::ApplyError;
+use crate::desired;
+use crate::desired::names::{Component, selector_text};
+use crate::object::Kind;
+use crate::observe::Live;
+use crate::validate::{Fault, Pipeline};
+
+pub mod pods;
+
+/// Why something is as it is, in one word. Scripts match on them: they are never renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// All of it runs.
+    Running,
+    /// `spec.suspend` holds something back.
+    Suspended,
+    /// The manifest asks for something that cannot be done.
+    InvalidSpec,
+    /// The API server refused an object.
+    ApplyFailed,
+    /// A checkpoint is gone.
+    CheckpointMissing,
+    /// Kafka is not ours.
+    External,
+    /// Every broker is ready.
+    BrokersReady,
+    /// Some brokers are not.
+    BrokersStarting,
+    /// What the part needs is not there yet.
+    Waiting,
+    /// The topic is what the manifest says.
+    TopicReady,
+    /// The topic is being made or changed.
+    TopicPending,
+    /// Lines come in.
+    SourceRunning,
+    /// The source's pod is not ready.
+    SourceStarting,
+    /// Others write the topic.
+    WrittenByOthers,
+    /// Every ETL worker is ready.
+    WorkersRunning,
+    /// Some are not.
+    WorkersStarting,
+    /// A pod's process ends again and again.
+    PodFailing,
+    /// A pod finds no node.
+    PodUnschedulable,
+    /// A pod's image is not to be had.
+    ImageUnavailable,
+    /// A pod's Secret or claim is not there.
+    VolumesMissing,
+}
+
+impl Reason {
+    /// As it stands in a condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Suspended => "Suspended",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::CheckpointMissing => "CheckpointMissing",
+            Self::External => "External",
+            Self::BrokersReady => "BrokersReady",
+            Self::BrokersStarting => "BrokersStarting",
+            Self::Waiting => "Waiting",
+            Self::TopicReady => "TopicReady",
+            Self::TopicPending => "TopicPending",
+            Self::SourceRunning => "SourceRunning",
+            Self::SourceStarting => "SourceStarting",
+            Self::WrittenByOthers => "WrittenByOthers",
+            Self::WorkersRunning => "WorkersRunning",
+            Self::WorkersStarting => "WorkersStarting",
+            Self::PodFailing => "PodFailing",
+            Self::PodUnschedulable => "PodUnschedulable",
+            Self::ImageUnavailable => "ImageUnavailable",
+            Self::VolumesMissing => "VolumesMissing",
+        }
+    }
+}
+
+/// What a reconciliation came to.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// The manifest cannot be carried out; what runs goes on as it is.
+    Invalid(&'a [Fault]),
+    /// It was applied, as far as that went.
+    Applied(Applied<'a>),
+}
+
+/// What was applied and seen.
+#[derive(Debug)]
+pub struct Applied<'a> {
+    /// What should be.
+    pub pipeline: &'a Pipeline,
+    /// What is.
+    pub live: &'a Live,
+    /// Checkpoints that were made once and are gone.
+    pub lost: &'a [String],
+    /// What the API server refused.
+    pub error: Option<&'a ApplyError>,
+    /// What was committed.
+    pub progress: Option<Progress>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// How a part is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    ready: bool,
+    stalled: bool,
+    reason: Reason,
+    message: String,
+}
+
+impl Part {
+    fn ready(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            ready: true,
+            stalled: false,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn pending(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            ready: false,
+            ..Self::ready(reason, message)
+        }
+    }
+
+    fn stalled(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            stalled: true,
+            ..Self::pending(reason, message)
+        }
+    }
+}
+
+/// The status after `outcome`. Where nothing changed it equals the one that `object` has.
+pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPipelineStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let mut status = LogPipelineStatus {
+        observed_generation: object.metadata.generation,
+        ..old.clone()
+    };
+    let (summary, parts) = match outcome {
+        Outcome::Invalid(faults) => {
+            let text = faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ");
+            (Part::stalled(Reason::InvalidSpec, text), Vec::new())
+        }
+        Outcome::Applied(applied) => {
+            describe(&mut status, applied);
+            let parts = parts(applied);
+            (summary(applied, &parts), parts)
+        }
+    };
+    let generation = object.metadata.generation.unwrap_or_default();
+    let mut conditions = Conditions {
+        old: &old.conditions,
+        new: Vec::new(),
+        generation,
+        now,
+    };
+    conditions.add("Ready", summary.ready, summary.reason, &summary.message);
+    let reconciling = !summary.ready && !summary.stalled;
+    conditions.add(
+        "Reconciling",
+        reconciling,
+        summary.reason,
+        if reconciling { &summary.message } else { "" },
+    );
+    conditions.add(
+        "Stalled",
+        summary.stalled,
+        summary.reason,
+        if summary.stalled {
+            &summary.message
+        } else {
+            ""
+        },
+    );
+    for (kind, part) in &parts {
+        conditions.add(kind, part.ready, part.reason, &part.message);
+    }
+    if parts.is_empty() {
+        // What runs is left as it is, and so is what was said of it.
+        conditions.keep();
+    }
+    status.conditions = conditions.new;
+    status
+}
+
+struct Conditions<'a> {
+    old: &'a [Condition],
+    new: Vec<Condition>,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Conditions<'_> {
+    fn add(&mut self, kind: &str, is: bool, reason: Reason, message: &str) {
+        let status = if is { "True" } else { "False" };
+        let old = self
+            .old
+            .iter()
+            .find(|old| old.kind == kind && old.status == status);
+        let now = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        self.new.push(Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: message.to_owned(),
+            observed_generation: self.generation,
+            last_transition_time: old.map_or(now, |old| old.last_transition_time.clone()),
+        });
+    }
+
+    fn keep(&mut self) {
+        for old in self.old {
+            if self.new.iter().all(|new| new.kind != old.kind) {
+                self.new.push(old.clone());
+            }
+        }
+    }
+}
+
+fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
+    if let Some(error) = applied.error {
+        let text = format!("{error}: {}", said(error.cause()));
+        return if is_permanent(error.cause()) {
+            Part::stalled(Reason::ApplyFailed, text)
+        } else {
+            Part::pending(Reason::ApplyFailed, text)
+        };
+    }
+    if let Some(lost) = applied.lost.first() {
+        let many = if applied.lost.len() > 1 {
+            format!(" and {} more", applied.lost.len() - 1)
+        } else {
+            String::new()
+        };
+        return Part::stalled(
+            Reason::CheckpointMissing,
+            format!(
+                "ConfigMap {lost}{many} is gone, and without it nobody knows what was written: restore it from a \
+                 backup with its data; it is not made anew, because every line would be written again"
+            ),
+        );
+    }
+    let not_ready = |(_, part): &&(&str, Part)| !part.ready;
+    let stalled = parts.iter().find(|(_, part)| part.stalled);
+    if let Some((_, part)) = stalled.or_else(|| parts.iter().find(not_ready)) {
+        return part.clone();
+    }
+    match applied.pipeline.suspend {
+        Suspend::None => Part::ready(Reason::Running, "lines become rows"),
+        Suspend::Sources => Part::ready(
+            Reason::Suspended,
+            "the source is held back by spec.suspend; lines in the topic still become rows",
+        ),
+        Suspend::All => Part::ready(
+            Reason::Suspended,
+            "source and ETL are held back by spec.suspend",
+        ),
+    }
+}
+
+/// What the API server said, without the rest of its answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether trying again gives the same answer.
+pub fn is_permanent(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 400 | 403 | 405 | 413 | 422),
+        _ => false,
+    }
+}
+
+fn parts(applied: &Applied<'_>) -> Vec<(&'static str, Part)> {
+    let kafka = kafka(applied);
+    let topic = topic(applied, &kafka);
+    let source = source(applied, &topic);
+    let etl = etl(applied, &topic);
+    vec![
+        ("KafkaReady", kafka),
+        ("TopicReady", topic),
+        ("SourceReady", source),
+        ("ETLReady", etl),
+    ]
+}
+
+fn kafka(applied: &Applied<'_>) -> Part {
+    let pipeline = applied.pipeline;
+    let Some(kafka) = &pipeline.kafka else {
+        let servers = pipeline.kafka_settings.bootstrap_servers.join(", ");
+        return Part::ready(
+            Reason::External,
+            format!("Kafka at {servers} is not run by the operator"),
+        );
+    };
+    let set = set(applied, &pipeline.names.kafka());
+    let ready = set.as_ref().map_or(0, ready_replicas);
+    let text = format!("{ready} of {} brokers are ready", kafka.replicas);
+    if ready >= kafka.replicas {
+        return Part::ready(Reason::BrokersReady, text);
+    }
+    trouble(applied, Component::Kafka)
+        .unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text))
+}
+
+fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {
+    let pipeline = applied.pipeline;
+    let name = &pipeline.kafka_settings.topic;
+    let job: Option<Job> = applied
+        .live
+        .typed(Kind::Job, &desired::topic_name(pipeline));
+    let Some(job) = job else {
+        return Part::pending(
+            Reason::Waiting,
+            format!("topic {name} waits for Kafka: {}", kafka.message),
+        );
+    };
+    if is_complete(&job) {
+        let partitions = pipeline.topic.partitions;
+        return Part::ready(
+            Reason::TopicReady,
+            format!("topic {name} has {partitions} partitions"),
+        );
+    }
+    trouble(applied, Component::Topic).unwrap_or_else(|| {
+        Part::pending(Reason::TopicPending, format!("topic {name} is being made"))
+    })
+}
+
+/// Whether a Job has done its work.
+pub fn is_complete(job: &Job) -> bool {
+    job.status
+        .as_ref()
+        .is_some_and(|status| status.succeeded.unwrap_or(0) > 0)
+}
+
+fn source(applied: &Applied<'_>, topic: &Part) -> Part {
+    let pipeline = applied.pipeline;
+    if pipeline.source.is_none() {
+        return Part::ready(Reason::WrittenByOthers, "the topic is written by others");
+    }
+    if pipeline.suspend != Suspend::None {
+        return Part::ready(Reason::Suspended, "held back by spec.suspend");
+    }
+    let Some(set) = set(applied, &pipeline.names.source()) else {
+        return Part::pending(
+            Reason::Waiting,
+            format!("the source waits for the topic: {}", topic.message),
+        );
+    };
+    if ready_replicas(&set) >= 1 {
+        return Part::ready(Reason::SourceRunning, "lines come in");
+    }
+    trouble(applied, Component::Source)
+        .unwrap_or_else(|| Part::pending(Reason::SourceStarting, "the source's pod is starting"))
+}
+
+fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
+    let pipeline = applied.pipeline;
+    if pipeline.suspend == Suspend::All {
+        return Part::ready(Reason::Suspended, "held back by spec.suspend");
+    }
+    let Some(set) = set(applied, &pipeline.names.etl()) else {
+        return Part::pending(
+            Reason::Waiting,
+            format!("the workers wait for the topic: {}", topic.message),
+        );
+    };
+    let (ready, all) = (ready_replicas(&set), pipeline.etl.replicas);
+    let mut text = format!("{ready} of {all} workers are ready");
+    let partitions = pipeline.topic.partitions as i32;
+    if all > partitions {
+        let idle = all - partitions;
+        text = format!(
+            "{text}; {idle} of them have nothing to do, because there are {partitions} partitions: \
+             raise spec.kafka.topic.partitions or lower spec.etl.replicas"
+        );
+    }
+    if ready >= all {
+        return Part::ready(Reason::WorkersRunning, text);
+    }
+    trouble(applied, Component::Etl).unwrap_or_else(|| Part::pending(Reason::WorkersStarting, text))
+}
+
+fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
+    let trouble = applied
+        .live
+        .pods(component)
+        .find_map(|pod| pods::trouble(pod, applied.now))?;
+    Some(Part {
+        ready: false,
+        stalled: trouble.stalled,
+        reason: trouble.reason,
+        message: trouble.message,
+    })
+}
+
+fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
+    applied.live.typed(Kind::StatefulSet, name)
+}
+
+/// The pods of a StatefulSet that are ready, as far as its controller has seen the set as it is now.
+pub fn ready_replicas(set: &StatefulSet) -> i32 {
+    let Some(status) = &set.status else { return 0 };
+    if status.observed_generation < set.metadata.generation {
+        return 0;
+    }
+    status.ready_replicas.unwrap_or(0)
+}
+
+/// Everything in the status beside the conditions.
+fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
+    let pipeline = applied.pipeline;
+    let kafka = pipeline.kafka.as_ref();
+    let brokers = kafka.and_then(|_| set(applied, &pipeline.names.kafka()));
+    status.kafka = Some(KafkaStatus {
+        mode: if kafka.is_some() {
+            "Managed"
+        } else {
+            "External"
+        }
+        .to_owned(),
+        cluster_id: kafka.map(|kafka| kafka.cluster_id.clone()),
+        bootstrap_servers: pipeline.kafka_settings.bootstrap_servers.join(","),
+        replicas: kafka.map(|kafka| kafka.replicas),
+        ready_replicas: kafka.map(|_| brokers.as_ref().map_or(0, ready_replicas)),
+    });
+    let job: Option<Job> = applied
+        .live
+        .typed(Kind::Job, &desired::topic_name(pipeline));
+    if job.as_ref().is_some_and(is_complete) {
+        status.topic = Some(TopicStatus {
+            name: pipeline.kafka_settings.topic.clone(),
+            partitions: pipeline.topic.partitions as i32,
+        });
+    }
+    let workers = set(applied, &pipeline.names.etl());
+    let replicas = workers.as_ref().and_then(|set| set.status.as_ref());
+    status.etl = Some(EtlStatus {
+        replicas: replicas.map_or(0, |status| status.replicas),
+        ready_replicas: workers.as_ref().map_or(0, ready_replicas),
+        selector: selector_text(&pipeline.name, Component::Etl),
+    });
+    let prefix = pipeline.names.checkpoint();
+    let objects = desired::partition_objects(&prefix, pipeline.topic.partitions);
+    if objects
+        .iter()
+        .all(|name| applied.live.find(Kind::ConfigMap, name).is_some())
+    {
+        status.checkpoints = Some(CheckpointsStatus {
+            partitions: pipeline.topic.partitions as i32,
+        });
+    }
+    if applied.progress.is_some() {
+        status.progress.clone_from(&applied.progress);
+    }
+}

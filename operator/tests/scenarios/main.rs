@@ -1,0 +1,324 @@
+//! The whole operator against an API server in memory: what it writes, what it leaves alone, and that every
+//! crash and every edit ends where a fresh install does.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod edits;
+mod fake;
+
+use std::sync::OnceLock;
+
+use fake::FakeApi;
+use kube::CustomResourceExt;
+use logpipe_api::LogPipeline;
+use logpipe_operator::config::Config;
+use logpipe_operator::controller::{self, Context};
+use serde_json::{Value, json};
+
+const PIPELINE: &str = "logpipelines/demo";
+
+pub(crate) fn config() -> Config {
+    Config {
+        worker_image: "worker:1".to_owned(),
+        kafka_image: "kafka:4".to_owned(),
+        namespaces: Vec::new(),
+        cluster_domain: "cluster.local".to_owned(),
+        own_namespace: "logpipe-system".to_owned(),
+        own_name: "operator-0".to_owned(),
+        listen: "127.0.0.1:0".to_owned(),
+    }
+}
+
+/// The schema of the API server's CRD.
+pub(crate) fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let crd = serde_json::to_value(LogPipeline::crd()).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    })
+}
+
+/// As the API server would store it. The cluster id is in the status, so that it is the same everywhere.
+pub(crate) fn stored(spec: &Value) -> Value {
+    let object = json!({
+        "apiVersion": "logpipe.dev/v1alpha1",
+        "kind": "LogPipeline",
+        "metadata": {"name": "demo", "namespace": "data", "uid": "uid-demo", "generation": 1},
+        "spec": spec,
+        "status": {"kafka": {"mode": "Managed", "clusterId": "3Nv0H-7HNJ5tXg7-W7zKMA", "bootstrapServers": "x"}},
+    });
+    kube_cel::apply_defaults(schema(), &object)
+}
+
+pub(crate) fn quickstart() -> Value {
+    json!({
+        "source": {"generator": {}},
+        "kafka": {"managed": {"replicas": 1}},
+        "sink": {"s3": {"bucket": "logs"}},
+    })
+}
+
+pub(crate) fn install(spec: &Value) -> FakeApi {
+    let api = FakeApi::default();
+    api.put(PIPELINE, stored(spec));
+    api
+}
+
+/// One look at the pipeline, by an operator that has just started.
+pub(crate) async fn look(api: &FakeApi) -> Result<(), controller::Error> {
+    let Some(object) = api.get(PIPELINE) else {
+        return Ok(());
+    };
+    let object: LogPipeline = serde_json::from_value(object).unwrap();
+    let context = Context::new(api.client(), config());
+    controller::reconcile(&object, &context).await.map(drop)
+}
+
+/// Until nothing changes any more.
+pub(crate) async fn converge(api: &FakeApi) {
+    for _ in 0..20 {
+        api.writes();
+        look(api).await.unwrap();
+        if api.writes().is_empty() {
+            let before = api.essence();
+            api.settle();
+            look(api).await.unwrap();
+            if api.writes().is_empty() && api.essence() == before {
+                return;
+            }
+        }
+    }
+    panic!("it does not come to rest");
+}
+
+/// Says which objects differ, and not all of them.
+#[track_caller]
+pub(crate) fn same(api: &FakeApi, fresh: &FakeApi, when: &str) {
+    let (is, should) = (api.essence(), fresh.essence());
+    let names: Vec<&String> = is.keys().chain(should.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|&name| is.get(name) != should.get(name));
+    assert_eq!(differ.collect::<Vec<_>>(), Vec::<&String>::new(), "{when}");
+}
+
+fn condition(api: &FakeApi, kind: &str) -> (String, String, String) {
+    let object = api.get(PIPELINE).unwrap();
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap();
+    let text = |field: &str| found[field].as_str().unwrap().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
+fn ready(api: &FakeApi) -> (String, String) {
+    let (status, reason, _) = condition(api, "Ready");
+    (status, reason)
+}
+
+#[track_caller]
+fn is_ready(api: &FakeApi, status: &str, reason: &str) {
+    assert_eq!(ready(api), (status.to_owned(), reason.to_owned()));
+}
+
+#[tokio::test]
+async fn a_pipeline_comes_up_in_its_order() {
+    let api = install(&quickstart());
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "BrokersStarting");
+    assert!(api.keys().contains(&"statefulsets/demo-kafka".to_owned()));
+    assert!(!api.keys().iter().any(|key| key.starts_with("jobs/")));
+    api.settle();
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "TopicPending");
+    assert!(!api.keys().contains(&"statefulsets/demo-etl".to_owned()));
+    api.settle();
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "SourceStarting");
+    assert!(
+        api.keys()
+            .contains(&"configmaps/demo-checkpoint-p00002".to_owned())
+    );
+    api.settle();
+    look(&api).await.unwrap();
+    is_ready(&api, "True", "Running");
+    assert_eq!(condition(&api, "Stalled").0, "False");
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_nothing_changed() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    for _ in 0..3 {
+        look(&api).await.unwrap();
+    }
+    assert_eq!(api.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_crash_after_any_write_ends_where_a_fresh_install_does() {
+    let fresh = install(&quickstart());
+    converge(&fresh).await;
+    for writes in 0..40 {
+        let api = install(&quickstart());
+        for _ in 0..4 {
+            api.crash_after(Some(writes));
+            // It may fail: that is the crash.
+            look(&api).await.ok();
+            api.settle();
+        }
+        api.crash_after(None);
+        converge(&api).await;
+        same(&api, &fresh, &format!("after {writes} writes"));
+        is_ready(&api, "True", "Running");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_changed_is_put_back() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let key = "statefulsets/demo-etl";
+    let mut set = api.get(key).unwrap();
+    set["spec"]["replicas"] = json!(5);
+    api.put(key, set);
+    look(&api).await.unwrap();
+    assert_eq!(api.get(key).unwrap()["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn another_topic_is_another_job_and_the_old_one_goes() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut spec = quickstart();
+    spec["kafka"]["topic"] = json!({"partitions": 6});
+    edits::edit(&api, &spec);
+    converge(&api).await;
+    let jobs = api
+        .keys()
+        .into_iter()
+        .filter(|key| key.starts_with("jobs/"));
+    assert_eq!(jobs.count(), 1);
+    assert!(
+        api.keys()
+            .contains(&"configmaps/demo-checkpoint-p00005".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_gone_is_not_made_again() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let key = "configmaps/demo-checkpoint-p00001";
+    api.remove(key);
+    look(&api).await.unwrap();
+    assert_eq!(api.get(key), None);
+    is_ready(&api, "False", "CheckpointMissing");
+    assert_eq!(condition(&api, "Stalled").0, "True");
+}
+
+#[tokio::test]
+async fn what_a_worker_wrote_is_left_alone_and_told() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let key = "configmaps/demo-checkpoint-p00001";
+    let mut map = api.get(key).unwrap();
+    map["data"]["p00001"] = json!(r#"{"v":1,"totals":{"rows":7,"dead":1,"files":2}}"#);
+    api.put(key, map.clone());
+    look(&api).await.unwrap();
+    assert_eq!(api.get(key).unwrap()["data"], map["data"]);
+    let progress = api.get(PIPELINE).unwrap()["status"]["progress"].clone();
+    assert_eq!(
+        progress,
+        json!({"committedRows": "7", "filesWritten": "2", "deadLetterRecords": "1"})
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_edit_is_told_and_what_runs_goes_on() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let before = api.essence();
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["config"] = json!({"listeners": "x"});
+    edits::edit(&api, &spec);
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "InvalidSpec");
+    let (stalled, _, message) = condition(&api, "Stalled");
+    assert_eq!(stalled, "True");
+    assert!(
+        message.contains("spec.kafka.managed.config[listeners]"),
+        "{message}"
+    );
+    assert_eq!(api.essence(), before);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_told_and_tried_again() {
+    let api = install(&quickstart());
+    api.refuse(&["statefulsets"]);
+    look(&api).await.unwrap_err();
+    is_ready(&api, "False", "ApplyFailed");
+    let (stalled, _, message) = condition(&api, "Stalled");
+    assert_eq!(stalled, "True");
+    assert!(
+        message.contains("failed to apply StatefulSet demo-kafka: Forbidden"),
+        "{message}"
+    );
+    api.refuse(&[]);
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+}
+
+fn pod(component: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("demo-{component}-0"), "namespace": "data", "labels": {
+            "logpipe.dev/pipeline": "demo",
+            "logpipe.dev/component": component,
+            "app.kubernetes.io/managed-by": "logpipe-operator",
+        }},
+    })
+}
+
+#[tokio::test]
+async fn a_pipeline_ends_in_its_order() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    for component in ["source", "etl", "kafka"] {
+        api.put(&format!("pods/demo-{component}-0"), pod(component));
+    }
+    let mut object = api.get(PIPELINE).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    api.put(PIPELINE, object);
+    let replicas = |name: &str| {
+        api.get(&format!("statefulsets/demo-{name}")).unwrap()["spec"]["replicas"].clone()
+    };
+    look(&api).await.unwrap();
+    assert_eq!(
+        (replicas("source"), replicas("etl"), replicas("kafka")),
+        (json!(0), json!(1), json!(1))
+    );
+    api.remove("pods/demo-source-0");
+    look(&api).await.unwrap();
+    assert_eq!((replicas("etl"), replicas("kafka")), (json!(0), json!(1)));
+    assert!(api.get(PIPELINE).is_some());
+    api.remove("pods/demo-etl-0");
+    look(&api).await.unwrap();
+    assert!(api.get(PIPELINE).is_none());
+}
+
+#[tokio::test]
+async fn a_pipeline_whose_parts_do_not_end_is_let_go() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    api.put("pods/demo-source-0", pod("source"));
+    let mut object = api.get(PIPELINE).unwrap();
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(6);
+    object["metadata"]["deletionTimestamp"] = json!(long_ago.to_string());
+    api.put(PIPELINE, object);
+    look(&api).await.unwrap();
+    assert!(api.get(PIPELINE).is_none());
+}
