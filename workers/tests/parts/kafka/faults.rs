@@ -116,7 +116,7 @@ fn a_member_outlives_its_broker_and_leaves_without_one() {
     let settings = new_topic(&kafka, 1);
     contract::write(&*open(&settings), 0, &numbered(0, 10));
     let options = KafkaOptions {
-        group: Some(Group {
+        group: Some(Group::Member {
             id: format!("group-of-{}", settings.topic),
             instance: "one".to_owned(),
         }),
