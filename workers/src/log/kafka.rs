@@ -32,6 +32,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::{Fixed, Identity, Log, LogError, Member, Offset, Sink, Source};
 
 mod alone;
+mod bounded;
 mod config;
 mod connect;
 mod context;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 
+use super::bounded::Bounded;
 use super::context::Events;
 use super::notes::Notes;
 use crate::log::fixed::Fixed;
@@ -14,7 +15,7 @@ use crate::log::{Changes, LogError, Member, Offset, Source};
 /// See the module.
 pub(super) struct Alone {
     fixed: Fixed,
-    teller: BaseConsumer<Events>,
+    teller: Bounded,
     notes: Notes,
 }
 
@@ -23,7 +24,7 @@ impl Alone {
     pub(super) fn new(fixed: Fixed, teller: BaseConsumer<Events>, topic: &str) -> Self {
         Self {
             fixed,
-            teller,
+            teller: Bounded::new(teller),
             notes: Notes::new(topic),
         }
     }
