@@ -163,11 +163,11 @@ impl<'a> Talk<'a> {
             }
             let hopeless = explain::hope(failure.code, &failure.text) == Hope::None;
             let left = self.deadline.saturating_duration_since(Instant::now());
-            if hopeless || left.is_zero() {
+            if hopeless || left < PAUSE {
                 return Err(self.explain(&failure));
             }
             self.tell(failure.code, &failure.text);
-            std::thread::sleep(PAUSE.min(left));
+            std::thread::sleep(PAUSE);
         }
     }
 
