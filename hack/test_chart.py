@@ -397,12 +397,21 @@ def may(who, verb, resource, namespace):
     return done.stdout.strip() == "yes"
 
 
-def reconciles(namespace, pipeline):
-    """The operator says something about a pipeline of its own, which then goes."""
+def apply(namespace, pipeline, more=""):
+    """Makes a pipeline, and comes back when the operator has said something about it."""
     text = (ROOT / "examples/cluster.yaml").read_text(encoding="utf-8").replace("name: demo", f"name: {pipeline}")
-    inside("kubectl", "-n", namespace, "apply", "-f", "-", stdin=text)
-    inside("kubectl", "-n", namespace, "wait", f"logpipeline/{pipeline}", "--timeout=60s", "--for=jsonpath={.status.observedGeneration}=1")
+    inside("kubectl", "-n", namespace, "apply", "-f", "-", stdin=text.replace("spec:\n", f"spec:\n{more}", 1))
+    seen = "--for=jsonpath={.status.observedGeneration}=1"
+    inside("kubectl", "-n", namespace, "wait", f"logpipeline/{pipeline}", "--timeout=60s", seen)
+
+
+def delete(namespace, pipeline):
     inside("kubectl", "-n", namespace, "delete", "logpipeline", pipeline, "--timeout=300s")
+
+
+def reconciles(namespace, pipeline):
+    apply(namespace, pipeline)
+    delete(namespace, pipeline)
 
 
 def cycle(helm):
@@ -424,14 +433,15 @@ def cycle(helm):
     inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "image.tag=missing", "--wait", "--timeout", "15s", ok=False)
     inside(program, "rollback", "logpipe", "1", *SYSTEM, "--wait", "--timeout", "120s")
     assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
-    text = (ROOT / "examples/cluster.yaml").read_text(encoding="utf-8").replace("name: demo", "name: stays")
-    inside("kubectl", "-n", "lp-b", "apply", "-f", "-", stdin=text.replace("spec:\n", "spec:\n  suspend: All\n", 1))
+    apply("lp-b", "stays", "  suspend: All\n")
+    inside("kubectl", "-n", "lp-b", "wait", "statefulset/stays-kafka", "--for=create", "--timeout=60s")
     inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
     assert "stays" in inside("kubectl", "-n", "lp-b", "get", "lp", "-o", "name"), "uninstalling took the pipelines"
+    assert "stays-kafka" in inside("kubectl", "-n", "lp-b", "get", "statefulset", "-o", "name"), "and what they run"
     left = inside("kubectl", "get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/instance=logpipe", "-o", "name")
     assert left == "", left
     inside(program, "install", *release)
-    inside("kubectl", "-n", "lp-b", "delete", "lp", "stays", "--timeout=300s")
+    delete("lp-b", "stays")
     inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
     print(f"Helm {tool(program_name(helm), '--version-of')} on the cluster: good, {time.monotonic() - began:.0f} s", flush=True)
 
