@@ -1,43 +1,25 @@
-"""What hack/test-chart does: see there. Needs PyYAML. Touches files only with --bless, a cluster only with --cluster."""
+"""What hack/test-chart does: see there. Needs PyYAML. Touches files only with --bless, a cluster only with --cluster.
+"""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
-import time
 
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-CHART = ROOT / "charts/logpipe"
+from chart_on_cluster import cluster
+from chart_programs import CHART, HELM, ROOT, run, tool
+
 CRD = ROOT / "crds/logpipelines.yaml"
 PLAIN = ROOT / "hack/operator.yaml"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def tool(name, question="--path"):
-    """The path of a program of hack/tools, or its version."""
-    return run([ROOT / "hack/tools", question, name]).strip()
-
-
-def run(command, stdin=None, ok=True):
-    """What a command says; ends the test when it fails, or with ok=False when it does not."""
-    done = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, check=False)
-    if (done.returncode == 0) != ok:
-        words = " ".join(str(part) for part in command)
-        sys.exit(f"{words}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout if ok else done.stdout + done.stderr
-
-
-HELM = {"3": tool("helm"), "4": tool("helm4")}
-
-
 def rendered(values=None, helm="3", release="logpipe", ok=True):
     """The text of the chart in the namespace logpipe-system."""
-    command = [HELM[helm], "template", release, CHART, "-n", "logpipe-system", "--kube-version", "1.34.0", "-f", "-"]
+    command = [tool(HELM[helm]), "template", release, CHART, "-n", "logpipe-system", "--kube-version", "1.34.0", "-f", "-"]
     return run(command, stdin=json.dumps(values or {}), ok=ok)
 
 
@@ -129,7 +111,8 @@ def generated(bless):
         if bless:
             path.write_text(wanted, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
-            sys.exit(f"{path.relative_to(ROOT)} is not what it is made from: hack/test-chart --bless, then look at the diff")
+            name = path.relative_to(ROOT)
+            sys.exit(f"{name} is not what it is made from: hack/test-chart --bless, then look at the diff")
 
 
 # --- what is rendered ----------------------------------------------------------------------------------------------
@@ -376,99 +359,6 @@ def schemas():
     print(f"kubeconform {tool('kubeconform', '--version-of')} -strict with the schemas of Kubernetes {version} and of the CRD: good")
 
 
-# --- on a cluster --------------------------------------------------------------------------------------------------
-
-
-def inside(*command, stdin=None, ok=True):
-    return run([ROOT / "hack/cluster", "in", *command], stdin=stdin, ok=ok)
-
-
-SYSTEM = ["-n", "logpipe-system"]
-
-
-def image_and_ready():
-    path = "{.spec.template.spec.containers[0].image} {.spec.replicas} {.status.readyReplicas}"
-    return inside("kubectl", *SYSTEM, "get", "deployment", "logpipe-operator", "-o", f"jsonpath={path}")
-
-
-def may(who, verb, resource, namespace):
-    command = ["kubectl", "auth", "can-i", verb, resource, "-n", namespace, f"--as={who}"]
-    done = subprocess.run([str(ROOT / "hack/cluster"), "in", *command], capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "yes"
-
-
-def apply(namespace, pipeline, more=""):
-    """Makes a pipeline, and comes back when the operator has said something about it."""
-    text = (ROOT / "examples/cluster.yaml").read_text(encoding="utf-8").replace("name: demo", f"name: {pipeline}")
-    inside("kubectl", "-n", namespace, "apply", "-f", "-", stdin=text.replace("spec:\n", f"spec:\n{more}", 1))
-    seen = "--for=jsonpath={.status.observedGeneration}=1"
-    inside("kubectl", "-n", namespace, "wait", f"logpipeline/{pipeline}", "--timeout=60s", seen)
-
-
-def delete(namespace, pipeline):
-    inside("kubectl", "-n", namespace, "delete", "logpipeline", pipeline, "--timeout=300s")
-
-
-def reconciles(namespace, pipeline):
-    apply(namespace, pipeline)
-    delete(namespace, pipeline)
-
-
-def cycle(helm):
-    """Install, upgrade, a bad upgrade and its rollback, uninstall, and again with the CRD that was kept."""
-    program, began = HELM[helm], time.monotonic()
-    release = ["logpipe", CHART, *SYSTEM, "--wait", "--timeout", "120s"]
-    inside(program, "install", *release)
-    assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
-    operator = "system:serviceaccount:logpipe-system:logpipe-operator"
-    assert may(operator, "patch", "logpipelines.logpipe.dev", "lp-a") and may(operator, "patch", "logpipelines.logpipe.dev", "lp-b")
-    assert not may(operator, "get", "secrets", "lp-a")
-    reconciles("lp-a", f"one{helm}")
-    inside(program, "upgrade", *release, "--set", "replicaCount=2", "--set", "networkPolicy.enabled=true")
-    assert image_and_ready() == "localhost/logpipe-operator:dev 2 2"
-    inside("kubectl", *SYSTEM, "get", "pdb,networkpolicy", "-o", "name")
-    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "watchNamespaces={lp-a}", "--wait", "--timeout", "120s")
-    assert may(operator, "patch", "logpipelines.logpipe.dev", "lp-a") and not may(operator, "patch", "logpipelines.logpipe.dev", "lp-b")
-    reconciles("lp-a", f"two{helm}")
-    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "image.tag=missing", "--wait", "--timeout", "15s", ok=False)
-    inside(program, "rollback", "logpipe", "1", *SYSTEM, "--wait", "--timeout", "120s")
-    assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
-    apply("lp-b", "stays", "  suspend: All\n")
-    inside("kubectl", "-n", "lp-b", "wait", "statefulset/stays-kafka", "--for=create", "--timeout=60s")
-    inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
-    assert "stays" in inside("kubectl", "-n", "lp-b", "get", "lp", "-o", "name"), "uninstalling took the pipelines"
-    assert "stays-kafka" in inside("kubectl", "-n", "lp-b", "get", "statefulset", "-o", "name"), "and what they run"
-    left = inside("kubectl", "get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/instance=logpipe", "-o", "name")
-    assert left == "", left
-    inside(program, "install", *release)
-    delete("lp-b", "stays")
-    inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
-    print(f"Helm {tool(program_name(helm), '--version-of')} on the cluster: good, {time.monotonic() - began:.0f} s", flush=True)
-
-
-def program_name(helm):
-    return "helm" if helm == "3" else "helm4"
-
-
-def cluster():
-    # Its own operator, in a namespace that keeps the restricted level.
-    if inside("kubectl", "get", "crd,deployments", "-A", "-o", "name").count("logpipe"):
-        sys.exit("a Logpipe is on this cluster already: take another by LOGPIPE_CLUSTER_STATE")
-    for namespace in ("logpipe-system", "lp-a", "lp-b"):
-        text = {"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-        inside("kubectl", "apply", "-f", "-", stdin=json.dumps(text))
-    try:
-        for helm in HELM:
-            cycle(helm)
-            # The other Helm finds the CRD of the first: it belongs to a release of the same name and namespace.
-    finally:
-        subprocess.run([str(ROOT / "hack/cluster"), "in", HELM["3"], "uninstall", "logpipe", *SYSTEM, "--ignore-not-found"],
-                       capture_output=True, check=False)
-        inside("kubectl", "delete", "crd", "logpipelines.logpipe.dev", "--ignore-not-found", "--timeout=60s")
-        inside("kubectl", "delete", "namespace", "logpipe-system", "lp-a", "lp-b", "--ignore-not-found", "--timeout=120s")
-
-
 def main(arguments):
     if arguments not in ([], ["--bless"], ["--cluster"]):
         sys.exit("usage: hack/test-chart [--bless | --cluster]")
@@ -476,7 +366,7 @@ def main(arguments):
     every_value_is_described_and_has_a_schema()
     the_version_is_that_of_the_workspace()
     for helm, program in HELM.items():
-        run([program, "lint", "--strict", "--quiet", CHART])
+        run([tool(program), "lint", "--strict", "--quiet", CHART])
         for values, checks in CASES:
             found = objects(rendered(values, helm))
             for check in checks:
@@ -484,7 +374,7 @@ def main(arguments):
         for values, word in REFUSED:
             said = rendered(values, helm, ok=False)
             assert word in said, f"Helm {helm} refuses {values} with other words: {said}"
-        print(f"Helm {tool(program_name(helm), '--version-of')} lint, {len(CASES)} sets of values, {len(REFUSED)} refusals: good")
+        print(f"Helm {tool(HELM[helm], '--version-of')} lint, {len(CASES)} sets of values, {len(REFUSED)} refusals: good")
     schemas()
     if arguments == ["--cluster"]:
         cluster()
