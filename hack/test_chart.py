@@ -262,7 +262,7 @@ CASES = [
     (OFF, [*ALWAYS, what_is_off_is_not_there]),
     ({"crds": {"keep": False}}, [a_crd_that_is_not_kept_says_nothing]),
 ]
-# What the schema refuses, and the word that Helm's refusal must have.
+# What is refused, and the word that Helm's refusal must have.
 REFUSED = [
     ({"replicas": 2}, "replicas"),
     ({"replicaCount": "2"}, "replicaCount"),
@@ -270,6 +270,7 @@ REFUSED = [
     ({"image": {"digest": "latest"}}, "digest"),
     ({"kafkaImage": {"tag": ""}}, "kafkaImage"),
     ({"extraEnv": {"LOGPIPE_POD_NAME": "x"}}, "LOGPIPE_POD_NAME"),
+    ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
 ]
 
 

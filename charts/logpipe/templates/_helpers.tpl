@@ -17,7 +17,7 @@
 {{- if .Values.serviceAccount.create }}
 {{- default (include "logpipe.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- default "default" .Values.serviceAccount.name }}
+{{- required "serviceAccount.name: name the account, since serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
