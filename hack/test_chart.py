@@ -180,18 +180,18 @@ def listed_namespaces_get_roles_and_nothing_else_does(found):
     places = {(one["metadata"]["name"], one["metadata"]["namespace"]) for one in found if one["kind"] == "Role"}
     assert places == {
         ("logpipe-operator", "a"),
-        ("logpipe-operator", "b"),
+        ("logpipe-operator", "on"),
         ("logpipe-operator-lease", "logpipe-system"),
     }, places
     whole = named(objects(rendered()), "ClusterRole")["rules"]
-    for namespace in "ab":
+    for namespace in ("a", "on"):
         assert named(found, "Role", namespace=namespace)["rules"] == whole
         binding = named(found, "RoleBinding", namespace=namespace)
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": "logpipe-operator", "namespace": "logpipe-system"}
         ]
     env = named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert {"name": "LOGPIPE_WATCH_NAMESPACES", "value": "a,b"} in env
+    assert {"name": "LOGPIPE_WATCH_NAMESPACES", "value": "a,on"} in env
 
 
 def every_knob_arrives(found):
@@ -204,7 +204,7 @@ def every_knob_arrives(found):
     assert env["LOGPIPE_WORKER_IMAGE"]["value"] == "localhost/logpipe-worker:0.1.0"
     assert env["LOGPIPE_KAFKA_IMAGE"]["value"] == f"localhost/kafka@{digest}"
     assert env["LOGPIPE_LOG"]["value"] == "debug" and env["LOGPIPE_CLUSTER_DOMAIN"]["value"] == "k.example"
-    assert env["HTTPS_PROXY"]["value"] == "http://p:1" and env["N"]["value"] == "1"
+    assert env["HTTPS_PROXY"]["value"] == "http://p:1" and env["N"]["value"] == "1000000"
     assert env["FROM"]["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
     assert spec["imagePullSecrets"] == [{"name": "pull"}] and spec["priorityClassName"] == "high"
     assert spec["nodeSelector"] == {"disk": "fast"} and spec["tolerations"] == [{"operator": "Exists"}]
@@ -243,7 +243,7 @@ EVERYTHING = {
     "annotations": {"d": "a"},
     "podLabels": {"p": "l"},
     "podAnnotations": {"p": "a"},
-    "extraEnv": {"HTTPS_PROXY": "http://p:1", "N": 1, "FROM": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}},
+    "extraEnv": {"HTTPS_PROXY": "http://p:1", "N": 1000000, "FROM": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}},
     "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}},
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"operator": "Exists"}],
@@ -257,7 +257,7 @@ EVERYTHING = {
 OFF = {"crds": {"enabled": False}, "rbac": {"create": False, "aggregateRoles": False}}
 CASES = [
     ({}, [*ALWAYS, *DEFAULT]),
-    ({"watchNamespaces": ["a", "b"]}, [*ALWAYS, listed_namespaces_get_roles_and_nothing_else_does]),
+    ({"watchNamespaces": ["a", "on"]}, [*ALWAYS, listed_namespaces_get_roles_and_nothing_else_does]),
     (EVERYTHING, [nobody_gets_a_wildcard_or_a_secret, every_knob_arrives]),
     (OFF, [*ALWAYS, what_is_off_is_not_there]),
     ({"crds": {"keep": False}}, [a_crd_that_is_not_kept_says_nothing]),
