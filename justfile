@@ -25,6 +25,9 @@ parts *ARGS:
 chaos-parts *ARGS:
     hack/chaos-parts {{ARGS}}
 
+chart *ARGS:
+    hack/test-chart {{ARGS}}
+
 docs:
     python3 hack/check_links.py
 
