@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::START;
 
-const LINES: u64 = 300_000;
+const LINES: u64 = 400_000;
 
 #[tokio::test]
 async fn every_pod_a_disk_and_the_operator_may_go_under_load() {
