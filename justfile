@@ -25,6 +25,9 @@ parts *ARGS:
 chaos-parts *ARGS:
     hack/chaos-parts {{ARGS}}
 
+e2e *ARGS:
+    hack/e2e --cluster local {{ARGS}}
+
 docs:
     python3 hack/check_links.py
 
