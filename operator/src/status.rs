@@ -40,6 +40,8 @@ pub enum Reason {
     BrokersReady,
     /// Some brokers are not.
     BrokersStarting,
+    /// They are, and some still have to be restarted for what changed.
+    BrokersRestarting,
     /// What the part needs is not there yet.
     Waiting,
     /// The topic is what the manifest says.
@@ -78,6 +80,7 @@ impl Reason {
             Self::External => "External",
             Self::BrokersReady => "BrokersReady",
             Self::BrokersStarting => "BrokersStarting",
+            Self::BrokersRestarting => "BrokersRestarting",
             Self::Waiting => "Waiting",
             Self::TopicReady => "TopicReady",
             Self::TopicPending => "TopicPending",
@@ -114,6 +117,8 @@ pub struct Applied<'a> {
     pub lost: &'a [String],
     /// What the API server refused.
     pub error: Option<&'a ApplyError>,
+    /// What is to come until every broker has the current template.
+    pub restarts: Option<&'a str>,
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
@@ -328,6 +333,9 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let set = set(applied, &pipeline.names.kafka());
     let ready = set.as_ref().map_or(0, ready_replicas);
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
+    if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
+        return Part::pending(Reason::BrokersRestarting, restarts);
+    }
     if ready >= kafka.replicas {
         return Part::ready(Reason::BrokersReady, text);
     }
