@@ -21,6 +21,12 @@ impl Bed {
         Ok(pods)
     }
 
+    /// How many pods of a part are ready.
+    pub async fn ready(&self, pipeline: &str, component: &str) -> anyhow::Result<usize> {
+        let pods = self.pods(pipeline, component).await?;
+        Ok(pods.iter().filter(|pod| is_ready(pod)).count())
+    }
+
     /// Deletes a pod and waits until another one of its name is ready. `grace_seconds` of 1 is as good as a kill.
     pub async fn replace_pod(&self, name: &str, grace_seconds: Option<u32>) -> anyhow::Result<()> {
         let pods = self.api::<Pod>();
@@ -101,6 +107,12 @@ impl Bed {
             (pod.name_any(), (pod.uid(), restarts.sum()))
         });
         Ok(starts.collect())
+    }
+
+    /// The same of the workers of the pipeline `shop`.
+    pub async fn workers(&self) -> anyhow::Result<(Starts, Starts)> {
+        let source = self.starts("shop", "source").await?;
+        Ok((source, self.starts("shop", "etl").await?))
     }
 
     /// Fails when a container ended with an error.
