@@ -334,6 +334,9 @@ fn open_log(wanted: &Wanted<'_>) -> anyhow::Result<(Arc<dyn Log>, Option<Embedde
     (wanted.on_topic)(&report);
     let options = KafkaOptions {
         compression: pipeline.spec.source.producer.compression,
+        group: Some(kafka::Group::Told {
+            id: pipeline.group_id(),
+        }),
         ..KafkaOptions::default()
     };
     Ok((Arc::new(KafkaLog::open(&settings, options)?), None))

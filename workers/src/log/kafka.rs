@@ -31,18 +31,22 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Fixed, Identity, Log, LogError, Member, Offset, Sink, Source};
 
+mod alone;
+mod bounded;
 mod config;
 mod connect;
 mod context;
 mod explain;
 mod member;
 mod native;
+mod notes;
 mod outage;
 mod reader;
 mod sink;
 mod source;
 pub mod topic;
 
+use alone::Alone;
 use connect::Found;
 use context::Events;
 use member::GroupMember;
@@ -56,7 +60,7 @@ pub struct KafkaOptions {
     pub client_id: String,
     /// How sinks compress.
     pub compression: RecordCompression,
-    /// The consumer group whose members share the partitions.
+    /// The consumer group that shares the partitions, or is told how far they are committed.
     pub group: Option<Group>,
     /// How long brokers may be silent before it is an error.
     pub patience: Duration,
@@ -73,13 +77,31 @@ impl Default for KafkaOptions {
     }
 }
 
-/// A consumer group, and who this process is in it.
+/// A consumer group, and what this process is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub enum Group {
+    /// It shares the partitions among its members.
+    Member {
+        /// The group's id.
+        id: String,
+        /// This process, the same at each start; thread `n` is the static member `<instance>-<n>`.
+        instance: String,
+    },
+    /// This process has all partitions, and only tells the group how far they are committed, for tools that show
+    /// lag.
+    Told {
+        /// The group's id.
+        id: String,
+    },
+}
+
+impl Group {
     /// The group's id.
-    pub id: String,
-    /// This process, the same at each start; thread `n` is the static member `<instance>-<n>`.
-    pub instance: String,
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Member { id, .. } | Self::Told { id } => id,
+        }
+    }
 }
 
 /// A topic of Kafka.
@@ -135,7 +157,7 @@ impl KafkaLog {
 impl Log for KafkaLog {
     fn identity(&self) -> Identity {
         let mut identity = self.shared.identity.clone();
-        identity.partitions = self.shared.partitions.load(Ordering::Relaxed);
+        identity.partitions = self.shared.partitions();
         identity
     }
 
@@ -153,14 +175,21 @@ impl Log for KafkaLog {
     }
 
     fn member(&self, index: u32, count: u32) -> Result<Box<dyn Member>, LogError> {
-        let Some(group) = &self.shared.options.group else {
-            let partitions = self.identity().partitions;
-            let source = self.source()?;
-            return Ok(Box::new(Fixed::new(source, partitions, index, count)));
-        };
-        self.shared.check_identity()?;
-        let member = GroupMember::join(Arc::clone(&self.shared), group, index)?;
-        Ok(Box::new(member))
+        let shared = Arc::clone(&self.shared);
+        let fixed = |source| Fixed::new(source, shared.partitions(), index, count);
+        match &self.shared.options.group {
+            None => Ok(Box::new(fixed(self.source()?))),
+            Some(Group::Told { id }) => {
+                let teller = shared.consumer(&[("group.id", id)])?;
+                let topic = &shared.identity().topic;
+                Ok(Box::new(Alone::new(fixed(self.source()?), teller, topic)))
+            }
+            Some(Group::Member { id, instance }) => {
+                shared.check_identity()?;
+                let instance = format!("{instance}-{index}");
+                Ok(Box::new(GroupMember::join(shared, id, instance)?))
+            }
+        }
     }
 
     fn check_identity(&self) -> Result<(), LogError> {
@@ -172,6 +201,10 @@ impl Shared {
     /// As it was found; its number of partitions may have grown.
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions.load(Ordering::Relaxed)
     }
 
     /// Asks whether the topic is still the one that was found.
@@ -197,7 +230,7 @@ impl Shared {
 
     /// Refuses a partition that the topic does not have, also when asked again.
     fn check_partition(&self, action: &'static str, partition: u32) -> Result<(), LogError> {
-        if partition < self.partitions.load(Ordering::Relaxed) {
+        if partition < self.partitions() {
             return Ok(());
         }
         self.check_identity()?;
@@ -260,7 +293,7 @@ impl Shared {
         if let (RDKafkaErrorCode::GroupAuthorizationFailed, Some(group)) =
             (code, &self.options.group)
         {
-            return explain::group_forbidden(&self.settings, &group.id);
+            return explain::group_forbidden(&self.settings, group.id());
         }
         explain::error(&self.settings, code, reason)
     }

@@ -33,7 +33,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut store = Store::s3(&s3)?;
     runtime.block_on(store.probe())?;
     let checkpoints = runtime.block_on(checkpoints(&settings.checkpoints))?;
-    let group = Group {
+    let group = Group::Member {
         id: settings.group_id.clone(),
         instance: settings.instance.clone(),
     };

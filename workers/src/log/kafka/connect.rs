@@ -78,18 +78,17 @@ pub(super) fn find_again(
 
 fn find_by(talk: &Talk<'_>) -> Result<Found, LogError> {
     let settings = talk.settings;
-    let cluster = talk.ask(|request| {
-        let id = request.cluster_id()?;
-        if id.is_empty() {
-            return Err(unsupported("the brokers have no cluster id"));
-        }
-        Ok(id)
-    })?;
     let topic = talk.ask(|request| request.topic(&settings.topic))?;
     if topic.topic_id.trim_matches('A').is_empty() {
         let Failure { code, text } = unsupported("the brokers give topics no ids");
         return Err(explain::error(settings, code, &text));
     }
+    // It came with the answer about the topic. librdkafka 2.12 has a question of its own for it (DescribeCluster),
+    // but aborts the process when it reaches a broker that is just starting and knows of no broker yet.
+    let Some(cluster) = talk.asker.client().fetch_cluster_id(Duration::ZERO) else {
+        let Failure { code, text } = unsupported("the brokers have no cluster id");
+        return Err(explain::error(settings, code, &text));
+    };
     Ok(Found {
         cluster,
         topic_id: topic.topic_id,
@@ -167,6 +166,7 @@ impl<'a> Talk<'a> {
                 return Err(explain::error(self.settings, trouble.code, &trouble.reason));
             }
             let hopeless = explain::hope(failure.code, &failure.text) == Hope::None;
+            let left = self.deadline.saturating_duration_since(Instant::now());
             if hopeless || left.is_zero() {
                 return Err(self.explain(&failure));
             }

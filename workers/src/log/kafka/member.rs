@@ -12,23 +12,21 @@
 //! The group waits for the answer to one change before it tells the next: librdkafka (2.12, `rdkafka_cgrp.c`) begins
 //! no rebalance while it waits for an assign or unassign call. Until then it hands out no records at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::context::Rebalance;
 use super::native::Feed;
+use super::notes::Notes;
 use super::reader::{Mode, Reader};
-use super::{Group, Shared, code};
+use super::{Shared, code};
 use crate::log::{Changes, LogError, Member, Offset, Record, Source};
-
-/// How often the group is told how far partitions are committed.
-const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// So many fencings within a minute are another process's work.
 const MOST_FENCINGS: usize = 3;
@@ -36,29 +34,28 @@ const FENCINGS_WITHIN: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(super) struct GroupMember {
-    group: Group,
-    index: u32,
+    group: String,
+    instance: String,
     source: GroupSource,
     /// What was told and is not answered yet.
     open: Option<Rebalance>,
-    /// How far partitions of ours are committed.
-    notes: BTreeMap<u32, Offset>,
-    /// Not all notes were told.
-    untold: bool,
-    told_at: Instant,
+    notes: Notes,
     fencings: Vec<Instant>,
 }
 
 impl GroupMember {
-    pub(super) fn join(shared: Arc<Shared>, group: &Group, index: u32) -> Result<Self, LogError> {
+    pub(super) fn join(
+        shared: Arc<Shared>,
+        group: &str,
+        instance: String,
+    ) -> Result<Self, LogError> {
+        let notes = Notes::new(&shared.identity().topic);
         Ok(Self {
-            group: group.clone(),
-            index,
-            source: GroupSource::join(shared, group, index)?,
+            group: group.to_owned(),
+            source: GroupSource::join(shared, group, &instance)?,
+            instance,
             open: None,
-            notes: BTreeMap::new(),
-            untold: false,
-            told_at: Instant::now(),
+            notes,
             fencings: Vec::new(),
         })
     }
@@ -74,7 +71,7 @@ impl GroupMember {
             return Err(self.source.shared.explain(code, ""));
         }
         tracing::warn!(
-            group = %self.group.id,
+            group = %self.group,
             "the consumer group has forgotten this member while no broker answered; joining again"
         );
         let mut lost = std::mem::take(&mut self.source.owned);
@@ -82,10 +79,9 @@ impl GroupMember {
             lost.extend(numbers(partitions));
         }
         self.leave();
-        self.notes.clear();
-        self.untold = false;
         let shared = Arc::clone(&self.source.shared);
-        self.source = GroupSource::join(shared, &self.group, self.index)?;
+        self.notes = Notes::new(&shared.identity().topic);
+        self.source = GroupSource::join(shared, &self.group, &self.instance)?;
         Ok(Changes {
             lost: lost.into_iter().collect(),
             ..Changes::default()
@@ -105,40 +101,11 @@ impl GroupMember {
         }
     }
 
-    /// Tells the group how far partitions are committed. What it does not take now it is told again.
-    fn tell_notes(&mut self) {
-        self.told_at = Instant::now();
-        self.untold = false;
-        let topic = &self.source.shared.identity().topic;
-        let mut list = TopicPartitionList::new();
-        for (&partition, &next) in &self.notes {
-            let offset = RdOffset::Offset(next as i64);
-            if let Err(error) = list.add_partition_offset(topic, partition as i32, offset) {
-                tracing::debug!(%error, partition, next, "not an offset");
-            }
-        }
-        let consumer = self.source.reader.feed().consumer();
-        if list.count() > 0
-            && let Err(error) = consumer.commit(&list, CommitMode::Async)
-        {
-            tracing::debug!(%error, "the group was not told how far this member is");
-            self.untold = true;
-        }
-    }
-
-    fn tell_notes_when_due(&mut self) {
-        let context = self.source.reader.feed().consumer().context();
-        self.untold |= context.take_commit_failed();
-        if self.untold && self.told_at.elapsed() >= NOTE_EVERY {
-            self.tell_notes();
-        }
-    }
-
     /// Reads partitions no more, and tells the group so.
     fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), LogError> {
         for &partition in partitions {
             self.source.forget(partition);
-            self.notes.remove(&partition);
+            self.notes.forget(partition);
         }
         let shared = &self.source.shared;
         let list = shared.list(partitions.iter().copied());
@@ -170,7 +137,8 @@ impl Member for GroupMember {
         if self.source.reader.is_fenced() {
             return self.join_again();
         }
-        self.tell_notes_when_due();
+        self.notes
+            .tell_when_due(self.source.reader.feed().consumer());
         let mut changes = Changes::default();
         while self.open.is_none() {
             let context = self.source.reader.feed().consumer().context();
@@ -244,16 +212,16 @@ impl Member for GroupMember {
             }
         };
         debug_assert!(told.iter().all(|partition| partitions.contains(partition)));
-        self.tell_notes();
+        self.notes.tell(self.source.reader.feed().consumer());
         self.drop_partitions(&told)
     }
 
     fn note_committed(&mut self, partition: u32, next: Offset) {
         if self.source.owned.contains(&partition) {
-            self.notes.insert(partition, next);
-            self.untold = true;
+            self.notes.set(partition, next);
         }
-        self.tell_notes_when_due();
+        self.notes
+            .tell_when_due(self.source.reader.feed().consumer());
     }
 
     fn is_shared(&self) -> bool {
@@ -263,9 +231,7 @@ impl Member for GroupMember {
 
 impl Drop for GroupMember {
     fn drop(&mut self) {
-        if self.untold {
-            self.tell_notes();
-        }
+        self.notes.tell_last(self.source.reader.feed().consumer());
         self.leave();
     }
 }
@@ -279,11 +245,10 @@ struct GroupSource {
 }
 
 impl GroupSource {
-    fn join(shared: Arc<Shared>, group: &Group, index: u32) -> Result<Self, LogError> {
-        let instance = format!("{}-{index}", group.instance);
+    fn join(shared: Arc<Shared>, group: &str, instance: &str) -> Result<Self, LogError> {
         let consumer = shared.consumer(&[
-            ("group.id", &group.id),
-            ("group.instance.id", &instance),
+            ("group.id", group),
+            ("group.instance.id", instance),
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "3000"),

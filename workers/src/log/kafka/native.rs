@@ -15,6 +15,7 @@ use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
+use super::bounded::Bounded;
 use super::context::Events;
 
 mod ask;
@@ -27,7 +28,7 @@ pub(super) struct Feed {
     topic: NonNull<sys::rd_kafka_topic_t>,
     name: CString,
     /// Behind the pieces: fields are dropped after `drop` has given those back.
-    consumer: BaseConsumer<Events>,
+    consumer: Bounded,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread, at the same time (its documentation says so, and
@@ -49,7 +50,7 @@ impl Feed {
             queue: NonNull::new(queue).expect("librdkafka aborts when memory is out"),
             topic: NonNull::new(topic).expect("the name and configuration are valid"),
             name,
-            consumer,
+            consumer: Bounded::new(consumer),
         }
     }
 

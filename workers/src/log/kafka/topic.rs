@@ -316,7 +316,7 @@ impl fmt::Display for Done {
                 replicas,
             } => write!(
                 f,
-                "made with {partitions} partitions, {replicas} replicas of each"
+                "made with {partitions} partitions, replication factor {replicas}"
             ),
             Self::Grown { from, to } => write!(f, "grown from {from} to {to} partitions"),
             Self::Set { name, from, to } => {

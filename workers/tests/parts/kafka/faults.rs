@@ -110,13 +110,37 @@ fn a_broker_that_is_killed_costs_no_error_and_no_record() {
 }
 
 #[test]
+fn a_broker_that_its_controller_has_given_up_can_be_asked_when_it_wakes() {
+    let Some(kafka) = kafka() else { return };
+    let _alone = alone();
+    let settings = new_topic(&kafka, 1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let log = open(&settings);
+                while !done.load(Ordering::Relaxed) {
+                    log.check_identity().expect("it is still this topic");
+                }
+            });
+        }
+        parts(&["kafka", "pause"]);
+        // Longer than a broker may be silent: for a moment the cluster then has none.
+        std::thread::sleep(Duration::from_secs(12));
+        parts(&["kafka", "resume"]);
+        std::thread::sleep(Duration::from_secs(3));
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn a_member_outlives_its_broker_and_leaves_without_one() {
     let Some(kafka) = kafka() else { return };
     let _alone = alone();
     let settings = new_topic(&kafka, 1);
     contract::write(&*open(&settings), 0, &numbered(0, 10));
     let options = KafkaOptions {
-        group: Some(Group {
+        group: Some(Group::Member {
             id: format!("group-of-{}", settings.topic),
             instance: "one".to_owned(),
         }),
@@ -154,6 +178,8 @@ fn a_member_outlives_its_broker_and_leaves_without_one() {
     parts(&["kafka", "start"]);
     contract::write(&*open(&settings), 0, &numbered(10, 10));
     expect(20, &mut member);
+    // The second one is not told yet when the broker goes.
+    member.note_committed(0, 19);
     member.note_committed(0, 20);
     parts(&["kafka", "kill"]);
     let begun = Instant::now();

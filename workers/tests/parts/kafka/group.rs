@@ -19,7 +19,7 @@ const PARTITIONS: u32 = 12;
 
 fn grouped(settings: &KafkaSettings, instance: &str) -> Arc<dyn Log> {
     let options = KafkaOptions {
-        group: Some(Group {
+        group: Some(Group::Member {
             id: format!("group-of-{}", settings.topic),
             instance: instance.to_owned(),
         }),
@@ -276,12 +276,6 @@ fn the_group_learns_how_far_a_partition_is_committed() {
     assert_eq!(read[0].offset, 2);
     member.note_committed(0, 5);
     let group = format!("group-of-{}", settings.topic);
-    let servers = settings.bootstrap_servers.join(",");
-    let tool: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", group)
-        .create()
-        .unwrap();
     let begun = Instant::now();
     loop {
         assert!(begun.elapsed() < PATIENCE, "the group never learns it");
@@ -290,10 +284,7 @@ fn the_group_learns_how_far_a_partition_is_committed() {
             .source()
             .poll(Duration::from_millis(20), &mut |_| {})
             .unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&settings.topic, 0);
-        let committed = tool.committed_offsets(list, PATIENCE).unwrap();
-        if committed.elements()[0].offset() == rdkafka::Offset::Offset(5) {
+        if committed(&settings, &group, 0) == rdkafka::Offset::Offset(5) {
             return;
         }
     }
@@ -331,4 +322,38 @@ fn a_partition_of_ours_can_be_given_up_and_read_from_elsewhere() {
     assert_eq!(read[0].partition, 1);
     member.source().assign(0, 10).unwrap();
     assert_eq!(contract::read(member.source(), 1)[0].offset, 10);
+}
+
+#[test]
+fn a_process_alone_tells_the_group_without_joining_it() {
+    let _quiet = undisturbed();
+    let Some(kafka) = kafka() else { return };
+    let settings = new_topic(&kafka, 2);
+    contract::write(&*open(&settings), 1, &contract::records(5));
+    let group = format!("group-of-{}", settings.topic);
+    let options = KafkaOptions {
+        group: Some(Group::Told { id: group.clone() }),
+        ..KafkaOptions::default()
+    };
+    let log = KafkaLog::open(&settings, options).unwrap();
+    let mut member = log.member(0, 1).unwrap();
+    assert_eq!(member.changes().unwrap().assigned, [0, 1]);
+    member.accept(&[(0, 0), (1, 2)]).unwrap();
+    assert_eq!(contract::read(member.source(), 3)[0].offset, 2);
+    member.note_committed(1, 5);
+    drop(member);
+    assert_eq!(committed(&settings, &group, 1), rdkafka::Offset::Offset(5));
+}
+
+/// What the group was told, read by a plain client.
+fn committed(settings: &KafkaSettings, group: &str, partition: i32) -> rdkafka::Offset {
+    let tool: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", settings.bootstrap_servers.join(","))
+        .set("group.id", group)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&settings.topic, partition);
+    let committed = tool.committed_offsets(list, PATIENCE).unwrap();
+    committed.elements()[0].offset()
 }

@@ -243,7 +243,7 @@ fn a_member_without_a_right_to_its_group_is_told() {
     };
     ensure(&settings, &wanted(1)).unwrap();
     let options = KafkaOptions {
-        group: Some(Group {
+        group: Some(Group::Member {
             id: "not-for-etl".to_owned(),
             instance: "one".to_owned(),
         }),

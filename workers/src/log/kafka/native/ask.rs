@@ -41,24 +41,6 @@ pub(in super::super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The id of the cluster that answers.
-    pub(in super::super) fn cluster_id(&self) -> Result<String, Failure> {
-        let answer = self.ask(
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
-            // SAFETY: `ask` hands over living handles.
-            |client, options, queue| unsafe {
-                sys::rd_kafka_DescribeCluster(client, options, queue);
-            },
-        )?;
-        // SAFETY: the answer is alive, and of this kind: the queue was made for this question.
-        unsafe {
-            let result = sys::rd_kafka_event_DescribeCluster_result(answer.0.as_ptr());
-            Ok(text(sys::rd_kafka_DescribeCluster_result_cluster_id(
-                result,
-            )))
-        }
-    }
-
     /// What the topic is.
     pub(in super::super) fn topic(&self, topic: &str) -> Result<Description, Failure> {
         let name = c_string(topic)?;
