@@ -13,6 +13,7 @@ use kube::{Client, ResourceExt};
 use crate::desired::names::Component;
 use crate::object::Kind;
 use crate::observe::Live;
+use crate::status::pods;
 use crate::validate::Pipeline;
 
 mod ask;
@@ -90,17 +91,12 @@ fn brokers(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
 fn broker(pod: &Pod, revision: &str) -> Option<Broker> {
     let name = pod.name_any();
     let status = pod.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let ready = conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     Some(Broker {
         id: name.rsplit_once('-')?.1.parse().ok()?,
         uid: pod.uid(),
         address: status.and_then(|status| status.pod_ip.clone()),
         // One that goes is as good as gone.
-        ready: ready && pod.metadata.deletion_timestamp.is_none(),
+        ready: pods::is_ready(pod) && pod.metadata.deletion_timestamp.is_none(),
         outdated: pod.metadata.deletion_timestamp.is_none()
             && pod
                 .labels()

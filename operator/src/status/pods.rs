@@ -48,6 +48,16 @@ pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
 }
 
+/// Whether its probes say so. One that ends may still be ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut conditions = status
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let statuses = pod
         .status
