@@ -28,6 +28,9 @@ chaos-parts *ARGS:
 chart *ARGS:
     hack/test-chart {{ARGS}}
 
+e2e *ARGS:
+    hack/e2e --cluster local {{ARGS}}
+
 docs:
     python3 hack/check_links.py
 

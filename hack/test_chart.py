@@ -216,7 +216,11 @@ def every_knob_arrives(found):
     assert all(one["metadata"]["labels"]["team"] == "x" for one in found)
     assert named(found, "PodDisruptionBudget", "op")["spec"]["maxUnavailable"] == 1
     policy = named(found, "NetworkPolicy", "op")["spec"]
-    assert policy["ingress"] == [] and policy["egress"][1]["ports"] == [{"protocol": "TCP", "port": 6443}]
+    assert policy["ingress"] == []
+    brokers, api_server = policy["egress"][1:]
+    assert brokers["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "kafka"
+    assert brokers["ports"] == [{"protocol": "TCP", "port": 9092}]
+    assert api_server["ports"] == [{"protocol": "TCP", "port": 6443}]
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 

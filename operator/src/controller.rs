@@ -26,6 +26,7 @@ use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, P
 use crate::object::{Kind, Object};
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
+use crate::roll;
 use crate::shutdown;
 use crate::status::{self, Applied, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
@@ -271,17 +272,28 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
         &mut live,
     )
     .await;
+    let restarts = if applied.is_ok() {
+        roll::step(&context.client, &pipeline, &live).await
+    } else {
+        None
+    };
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
         live: &live,
         lost: &lost,
         error: applied.as_ref().err(),
+        restarts: restarts.as_deref(),
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
     });
     tell(object, &outcome, context).await?;
     applied?;
-    Ok(Action::requeue(LOOK_AGAIN))
+    let again = if restarts.is_some() {
+        roll::LOOK_AGAIN
+    } else {
+        LOOK_AGAIN
+    };
+    Ok(Action::requeue(again))
 }
 
 /// What the spec cannot say.

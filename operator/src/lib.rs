@@ -5,7 +5,7 @@
 //!          (pure)       (pure)             (client)  (pure)        (client)
 //! ```
 //!
-//! It reads no Secret, holds no password, and dials nothing but the API server.
+//! It reads no Secret, holds no password, and dials nothing but the API server and the pods of the brokers it made.
 
 pub mod apply;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod leader;
 pub mod observe;
 pub mod progress;
 pub mod rivals;
+mod roll;
 pub mod shutdown;
 pub mod status;
 pub mod validate;

@@ -40,6 +40,8 @@ pub enum Reason {
     BrokersReady,
     /// Some brokers are not.
     BrokersStarting,
+    /// They are, and some still have to be restarted for what changed.
+    BrokersRestarting,
     /// What the part needs is not there yet.
     Waiting,
     /// The topic is what the manifest says.
@@ -78,6 +80,7 @@ impl Reason {
             Self::External => "External",
             Self::BrokersReady => "BrokersReady",
             Self::BrokersStarting => "BrokersStarting",
+            Self::BrokersRestarting => "BrokersRestarting",
             Self::Waiting => "Waiting",
             Self::TopicReady => "TopicReady",
             Self::TopicPending => "TopicPending",
@@ -114,6 +117,8 @@ pub struct Applied<'a> {
     pub lost: &'a [String],
     /// What the API server refused.
     pub error: Option<&'a ApplyError>,
+    /// What is to come until every broker has the current template.
+    pub restarts: Option<&'a str>,
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
@@ -326,8 +331,13 @@ fn kafka(applied: &Applied<'_>) -> Part {
         );
     };
     let set = set(applied, &pipeline.names.kafka());
-    let ready = set.as_ref().map_or(0, ready_replicas);
+    let ready = set
+        .as_ref()
+        .map_or(0, |set| stay(applied, Component::Kafka, set));
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
+    if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
+        return Part::pending(Reason::BrokersRestarting, restarts);
+    }
     if ready >= kafka.replicas {
         return Part::ready(Reason::BrokersReady, text);
     }
@@ -380,7 +390,7 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    if ready_replicas(&set) >= 1 {
+    if stay(applied, Component::Source, &set) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
     trouble(applied, Component::Source)
@@ -398,7 +408,8 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the workers wait for the topic: {}", topic.message),
         );
     };
-    let (ready, all) = (ready_replicas(&set), pipeline.etl.replicas);
+    let ready = stay(applied, Component::Etl, &set);
+    let all = pipeline.etl.replicas;
     let mut text = format!("{ready} of {all} workers are ready");
     let partitions = pipeline.topic.partitions as i32;
     if all > partitions {
@@ -440,6 +451,14 @@ pub fn ready_replicas(set: &StatefulSet) -> i32 {
     status.ready_replicas.unwrap_or(0)
 }
 
+/// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
+fn stay(applied: &Applied<'_>, component: Component, set: &StatefulSet) -> i32 {
+    let pods = applied.live.pods(component);
+    let ending =
+        pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
+    (ready_replicas(set) - ending.count() as i32).max(0)
+}
+
 /// Everything in the status beside the conditions.
 fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
     let pipeline = applied.pipeline;
@@ -455,7 +474,11 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
         cluster_id: kafka.map(|kafka| kafka.cluster_id.clone()),
         bootstrap_servers: pipeline.kafka_settings.bootstrap_servers.join(","),
         replicas: kafka.map(|kafka| kafka.replicas),
-        ready_replicas: kafka.map(|_| brokers.as_ref().map_or(0, ready_replicas)),
+        ready_replicas: kafka.map(|_| {
+            brokers
+                .as_ref()
+                .map_or(0, |set| stay(applied, Component::Kafka, set))
+        }),
     });
     let job: Option<Job> = applied
         .live
@@ -470,7 +493,9 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
     let replicas = workers.as_ref().and_then(|set| set.status.as_ref());
     status.etl = Some(EtlStatus {
         replicas: replicas.map_or(0, |status| status.replicas),
-        ready_replicas: workers.as_ref().map_or(0, ready_replicas),
+        ready_replicas: workers
+            .as_ref()
+            .map_or(0, |set| stay(applied, Component::Etl, set)),
         selector: selector_text(&pipeline.name, Component::Etl),
     });
     let prefix = pipeline.names.checkpoint();

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapProjection, Container, ContainerPort, PodTemplateSpec, Probe,
@@ -194,6 +195,8 @@ fn disruptions(pipeline: &Pipeline) -> PodDisruptionBudget {
         metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
+            // One that does not work is no loss.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             selector: Some(selector(pipeline)),
             ..PodDisruptionBudgetSpec::default()
         }),
@@ -221,8 +224,11 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
             // A broker is ready when there is a quorum, and there is a quorum when enough of them run.
             pod_management_policy: Some("Parallel".to_owned()),
             selector: selector(pipeline),
-            // The next broker is restarted when this one was ready for so long.
-            min_ready_seconds: (kafka.replicas > 1).then_some(15),
+            // We restart brokers ourselves, when the copies have caught up: see `roll`.
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                ..StatefulSetUpdateStrategy::default()
+            }),
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some(when_deleted.to_owned()),

@@ -37,6 +37,8 @@ pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
         metadata: metadata(pipeline, Component::Source, pipeline.names.source()),
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::from(running)),
+            // In order, a pod that cannot start would never be replaced, though the manifest was mended.
+            pod_management_policy: Some("Parallel".to_owned()),
             selector: LabelSelector {
                 match_labels: Some(names::selector(&pipeline.name, Component::Source)),
                 ..LabelSelector::default()

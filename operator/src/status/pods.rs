@@ -48,6 +48,16 @@ pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
 }
 
+/// Whether its probes say so. One that ends may still be ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut conditions = status
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let statuses = pod
         .status
@@ -171,7 +181,8 @@ fn last_words(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        // Where Java was when it failed says nothing to who mends it.
+        .filter(|line| !line.is_empty() && !line.starts_with("at "))
         .collect();
     let error = lines.iter().rposition(|line| line.starts_with("error: "));
     let first = error.unwrap_or(lines.len().saturating_sub(1));
@@ -239,6 +250,13 @@ mod tests {
             trouble.message
         );
         assert!(!trouble.stalled);
+    }
+
+    #[test]
+    fn of_a_java_program_the_exception_is_told() {
+        let words =
+            "ERROR Exiting\nConfigException: Invalid value never\n\tat a.B.c(D.java:1)\n\tat e.F";
+        assert_eq!(last_words(words), "ConfigException: Invalid value never");
     }
 
     #[test]

@@ -284,6 +284,30 @@ fn pod(component: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_pod_that_ends_is_not_told_as_ready() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+    for (component, reason) in [
+        ("kafka", "BrokersStarting"),
+        ("source", "SourceStarting"),
+        ("etl", "WorkersStarting"),
+    ] {
+        let key = format!("pods/demo-{component}-0");
+        let mut ending = pod(component);
+        ending["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        api.put(&key, ending.clone());
+        look(&api).await.unwrap();
+        is_ready(&api, "True", "Running");
+        ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        api.put(&key, ending);
+        look(&api).await.unwrap();
+        is_ready(&api, "False", reason);
+        api.remove(&key);
+    }
+}
+
+#[tokio::test]
 async fn a_pipeline_ends_in_its_order() {
     let api = install(&quickstart());
     converge(&api).await;

@@ -17,6 +17,9 @@ use crate::log::LogError;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long brokers that are just starting may refuse connections that they take later.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long one try of a question may take: librdkafka asks the broker that it remembers as the controller, and
+/// waits for that one, whoever else is there.
+const TRY: Duration = Duration::from_secs(4);
 
 /// What was found.
 pub(super) struct Found {
@@ -151,7 +154,8 @@ impl<'a> Talk<'a> {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let request = Request {
                 consumer: self.asker,
-                patience: left,
+                // A change is not asked for twice while the first answer may still come.
+                patience: if self.makes { left } else { left.min(TRY) },
                 go_on: &|| self.listen().is_none(),
             };
             let failure = match question(&request) {
@@ -167,8 +171,16 @@ impl<'a> Talk<'a> {
                 return Err(self.explain(&failure));
             }
             self.tell(failure.code, &failure.text);
+            self.learn(left);
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Asks any broker that is there who the others are, so that the next try does not wait for one that is gone.
+    fn learn(&self, left: Duration) {
+        let topic = Some(self.settings.topic.as_str());
+        // What is wrong, the next try says.
+        self.asker.fetch_metadata(topic, left.min(TRY)).ok();
     }
 
     /// Serves the client; a complaint with which there is nothing to wait for.

@@ -1,0 +1,164 @@
+//! A namespace for one test, with the restricted Pod Security level and the keys of the bucket.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::{Client, Config};
+
+use crate::{bundle, until};
+
+/// The Secret with the keys of the bucket, in each namespace.
+pub(crate) const KEYS: &str = "s3-credentials";
+
+/// The namespace of the operator.
+pub(crate) const OPERATOR: &str = "logpipe-system";
+
+/// A namespace for one test.
+pub struct Bed {
+    pub(crate) client: Client,
+    /// Its name, which is the prefix in the bucket, too.
+    pub namespace: String,
+    begun: Instant,
+}
+
+/// Runs a test in a namespace of its own, if there is a cluster. When it fails, what is there is kept in a folder.
+pub async fn run(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>) {
+    if variable("LOGPIPE_E2E").is_none() {
+        println!("not available: it needs a cluster. Run: hack/e2e --cluster local {name}");
+        return;
+    }
+    println!("== {name}");
+    let bed = Bed::make(name).await.expect("a namespace can be made");
+    let outcome = test(&bed).await;
+    if let Err(error) = outcome {
+        let kept = match bundle::write(&bed).await {
+            Ok(folder) => format!("what was there is in {}", folder.display()),
+            Err(error) => format!("what was there could not be kept: {error:#}"),
+        };
+        bed.remove().await.ok();
+        panic!("{name}: {error:#}; {kept}");
+    }
+    bed.say("done");
+    bed.remove().await.expect("the namespace can be removed");
+}
+
+/// A variable that is set and not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Bed {
+    async fn make(name: &str) -> anyhow::Result<Self> {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let config = Config::infer().await.context("no cluster is named")?;
+        let client = Client::try_from(config)?;
+        // Names of another run are not taken again: its files are still in the bucket.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let namespace = format!("e2e-{name}-{now:x}");
+        let labels = map([("pod-security.kubernetes.io/enforce", "restricted")]);
+        let object = Namespace {
+            metadata: ObjectMeta {
+                name: Some(namespace.clone()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let params = PostParams::default();
+        Api::<Namespace>::all(client.clone())
+            .create(&params, &object)
+            .await?;
+        let bed = Self {
+            client,
+            namespace,
+            begun: Instant::now(),
+        };
+        bed.copy_keys().await?;
+        Ok(bed)
+    }
+
+    /// The bucket's keys, as `hack/cluster s3` made them.
+    async fn copy_keys(&self) -> anyhow::Result<()> {
+        let from = variable("LOGPIPE_E2E_S3_NAMESPACE");
+        let from = from.unwrap_or_else(|| "object-store".to_owned());
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &from);
+        let keys = secrets.get(KEYS).await;
+        let keys = keys.with_context(|| {
+            format!(
+                "the Secret {KEYS} of namespace {from} cannot be read. Run: hack/cluster s3 {from}"
+            )
+        })?;
+        let copy = Secret {
+            metadata: ObjectMeta {
+                name: Some(KEYS.to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: keys.data,
+            ..Secret::default()
+        };
+        self.api().create(&PostParams::default(), &copy).await?;
+        Ok(())
+    }
+
+    /// Where the bucket is, as pods see it.
+    pub(crate) fn endpoint() -> String {
+        let set = variable("LOGPIPE_E2E_S3_ENDPOINT");
+        set.unwrap_or_else(|| "http://minio.object-store.svc:9000".to_owned())
+    }
+
+    /// The objects of one kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The API server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Tells how far the test is, and when.
+    pub fn say(&self, text: &str) {
+        println!("{:7.1} s  {text}", self.seconds());
+    }
+
+    /// Seconds since the namespace was made.
+    pub fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Removes the namespace and waits until it is gone: the next test needs the room.
+    async fn remove(&self) -> anyhow::Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces
+            .delete(&self.namespace, &DeleteParams::default())
+            .await?;
+        until(
+            "the namespace is gone",
+            Duration::from_mins(7),
+            async || {
+                Ok(namespaces
+                    .get_opt(&self.namespace)
+                    .await?
+                    .is_none()
+                    .then_some(()))
+            },
+        )
+        .await
+    }
+}
+
+/// Text pairs as a map.
+pub(crate) fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}

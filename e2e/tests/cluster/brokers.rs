@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube::ResourceExt;
+use logpipe_e2e::{Bed, Pipeline, run};
+use serde_json::json;
+
+use crate::START;
+
+const LINES: u64 = 400_000;
+
+#[tokio::test]
+async fn every_pod_a_disk_and_the_operator_may_go_under_load() {
+    run("brokers", brokers).await;
+}
+
+async fn brokers(bed: &Bed) -> anyhow::Result<()> {
+    let spec = json!({
+        "source": {"generator": {"maxEvents": LINES, "eventsPerSecond": 500}},
+        "kafka": {"managed": {"replicas": 3}, "topic": {"partitions": 6}},
+        "etl": {"replicas": 2},
+    });
+    let pipeline = bed.pipeline("shop", &spec).await?;
+    pipeline.wait_until_ready(START).await?;
+    bed.say("ready");
+    pipeline.wait_for_lines(1, START).await?;
+    for (component, grace_seconds) in [
+        ("source", None),
+        ("source", Some(1)),
+        ("etl", None),
+        ("etl", Some(1)),
+        ("kafka", None),
+        ("kafka", Some(1)),
+    ] {
+        for pod in bed.pods("shop", component).await? {
+            bed.replace_pod(&pod.name_any(), grace_seconds).await?;
+            goes_on(&pipeline).await?;
+            let how = if grace_seconds.is_some() {
+                "killed"
+            } else {
+                "deleted"
+            };
+            bed.say(&format!("{how} {}", pod.name_any()));
+        }
+    }
+    // The first broker founded the quorum: an empty disk must not found another one.
+    for pod in ["shop-kafka-0", "shop-kafka-1"] {
+        bed.replace_pod_and_volume(pod).await?;
+        goes_on(&pipeline).await?;
+        bed.say(&format!("deleted {pod} and its volume"));
+    }
+    bed.replace_operator().await?;
+    goes_on(&pipeline).await?;
+    bed.say("deleted the operator");
+    let now = pipeline.totals().await?;
+    ensure!(
+        now.rows + now.dead < LINES,
+        "the load ended before the faults did: {now:?}"
+    );
+    // The rest as fast as it goes.
+    pipeline
+        .edit(&json!({"source": {"generator": {"eventsPerSecond": 0}}}))
+        .await?;
+    pipeline.wait_for_lines(LINES, START).await?;
+    pipeline.wait_until_ready(START).await?;
+    pipeline.audit(LINES).await.map(drop)
+}
+
+/// Lines become rows, and everything is ready again.
+async fn goes_on(pipeline: &Pipeline<'_>) -> anyhow::Result<()> {
+    pipeline.wait_for_more(Duration::from_mins(3)).await?;
+    pipeline.wait_until_ready(Duration::from_mins(3)).await
+}

@@ -1,0 +1,15 @@
+//! Scenarios on a real cluster: each in its own namespace, one after the other. `hack/e2e` runs them; without a
+//! cluster they say so, and pass.
+
+mod brokers;
+mod config;
+mod idle;
+mod invalid;
+mod quickstart;
+mod scale;
+mod suspend;
+
+use std::time::Duration;
+
+/// Long enough for a start of everything on a machine with other things to do.
+const START: Duration = Duration::from_mins(4);

@@ -1,0 +1,84 @@
+//! Two questions to our own brokers: who is alive and which copies are in sync, and how the controllers are.
+//! Touches the network: the addresses of the pods of our own StatefulSet, and no other.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Broker;
+use super::wire::{self, Malformed};
+
+const PORT: u16 = 9092;
+
+/// For a question with its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// An answer that is larger is not read: some 100 bytes a partition.
+const LARGEST: usize = 32 * 1024 * 1024;
+
+/// What Kafka said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Brokers that take part.
+    pub(super) alive: Vec<i32>,
+    /// The first partition with a copy that is not in sync.
+    pub(super) behind: Option<String>,
+    /// The leader of the controllers.
+    pub(super) leader: i32,
+    /// The controllers, with the end of their log.
+    pub(super) voters: Vec<(i32, i64)>,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Too slow.
+    #[error("there is no answer within {} s: is the operator allowed to reach port {PORT} of the brokers?", PATIENCE.as_secs())]
+    Slow,
+    /// Not what Kafka says.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// There is no leader that could be asked.
+    #[error("the controllers have no leader")]
+    NoLeader,
+}
+
+/// Asks any broker for the leader of the controllers, and that one, which knows best, for the copies.
+pub(super) async fn ask(brokers: &[Broker]) -> Result<Seen, AskError> {
+    let address = |broker: &Broker| broker.address.clone().ok_or(AskError::NoLeader);
+    let any = brokers.first().ok_or(AskError::NoLeader)?;
+    let answer = question(&address(any)?, &wire::describe_quorum()).await?;
+    let quorum = wire::read_quorum(&answer)?;
+    let leader = brokers.iter().find(|broker| broker.id == quorum.leader);
+    let leader = leader.ok_or(AskError::NoLeader)?;
+    let answer = question(&address(leader)?, &wire::metadata()).await?;
+    let metadata = wire::read_metadata(&answer)?;
+    Ok(Seen {
+        alive: metadata.alive,
+        behind: metadata.behind,
+        leader: quorum.leader,
+        voters: quorum.voters,
+    })
+}
+
+async fn question(address: &str, request: &[u8]) -> Result<Vec<u8>, AskError> {
+    let exchange = async {
+        let mut stream = TcpStream::connect((address, PORT)).await?;
+        stream.write_all(request).await?;
+        let length = stream.read_i32().await?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= LARGEST);
+        let mut answer = vec![0; length.ok_or(Malformed)?];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    };
+    timeout(PATIENCE, exchange)
+        .await
+        .map_err(|_| AskError::Slow)?
+}

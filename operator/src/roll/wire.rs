@@ -1,0 +1,285 @@
+//! The bytes of two requests of Kafka's protocol, and of their answers: Metadata version 7 and `DescribeQuorum`
+//! version 0. Pure. The library of the workers is C, and knows neither the controllers nor static linking here.
+
+/// The answer is not what the protocol says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is not one of Kafka's")]
+pub(super) struct Malformed;
+
+/// The controllers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Quorum {
+    pub(super) leader: i32,
+    pub(super) voters: Vec<(i32, i64)>,
+}
+
+/// The brokers and the copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) alive: Vec<i32>,
+    pub(super) behind: Option<String>,
+}
+
+const CLIENT: &[u8] = b"logpipe-operator";
+const CORRELATION: i32 = 1;
+
+/// All topics.
+pub(super) fn metadata() -> Vec<u8> {
+    let mut body = header(3, 7);
+    body.extend((-1_i32).to_be_bytes());
+    body.push(0); // no topic is made
+    framed(&body)
+}
+
+/// The one log of the controllers.
+pub(super) fn describe_quorum() -> Vec<u8> {
+    let mut body = header(55, 0);
+    body.push(0); // no tagged fields
+    let topic = b"__cluster_metadata";
+    body.push(2); // one topic
+    body.push(topic.len() as u8 + 1);
+    body.extend(topic);
+    body.push(2); // one partition
+    body.extend(0_i32.to_be_bytes());
+    body.extend([0, 0, 0]);
+    framed(&body)
+}
+
+fn header(key: i16, version: i16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(key.to_be_bytes());
+    bytes.extend(version.to_be_bytes());
+    bytes.extend(CORRELATION.to_be_bytes());
+    bytes.extend((CLIENT.len() as i16).to_be_bytes());
+    bytes.extend(CLIENT);
+    bytes
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut bytes = (body.len() as i32).to_be_bytes().to_vec();
+    bytes.extend(body);
+    bytes
+}
+
+/// Reads an answer from its front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    fn i16(&mut self) -> Result<i16, Malformed> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Result<i32, Malformed> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, Malformed> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    /// A string that may be null.
+    fn text(&mut self) -> Result<String, Malformed> {
+        let length = usize::try_from(self.i16()?).unwrap_or(0);
+        Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
+    }
+
+    /// How many elements follow.
+    fn count(&mut self) -> Result<usize, Malformed> {
+        Ok(usize::try_from(self.i32()?).unwrap_or(0))
+    }
+
+    fn numbers(&mut self) -> Result<Vec<i32>, Malformed> {
+        let count = self.count()?;
+        (0..count).map(|_| self.i32()).collect()
+    }
+
+    fn varint(&mut self) -> Result<usize, Malformed> {
+        let mut value = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.array()?;
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// How many elements of a compact array follow, or bytes of a compact string.
+    fn compact(&mut self) -> Result<usize, Malformed> {
+        Ok(self.varint()?.saturating_sub(1))
+    }
+
+    fn tags(&mut self) -> Result<(), Malformed> {
+        for _ in 0..self.varint()? {
+            self.varint()?;
+            let length = self.varint()?;
+            self.take(length)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who is alive, and the first partition that misses a copy.
+pub(super) fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
+    let mut reader = Reader(answer);
+    is_ours(&mut reader)?;
+    reader.i32()?; // throttled for
+    let mut alive = Vec::new();
+    for _ in 0..reader.count()? {
+        alive.push(reader.i32()?);
+        reader.text()?;
+        reader.i32()?;
+        reader.text()?;
+    }
+    reader.text()?;
+    reader.i32()?;
+    let mut behind = None;
+    for _ in 0..reader.count()? {
+        reader.i16()?;
+        let topic = reader.text()?;
+        let [_internal] = reader.array()?;
+        for _ in 0..reader.count()? {
+            reader.i16()?;
+            let partition = reader.i32()?;
+            let leader = reader.i32()?;
+            reader.i32()?;
+            let (copies, in_sync) = (reader.numbers()?, reader.numbers()?);
+            reader.numbers()?;
+            if leader < 0 || in_sync.len() < copies.len() {
+                behind.get_or_insert_with(|| format!("partition {partition} of topic {topic}"));
+            }
+        }
+    }
+    Ok(Metadata { alive, behind })
+}
+
+/// The leader of the controllers, and how far each is.
+pub(super) fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
+    let mut reader = Reader(answer);
+    is_ours(&mut reader)?;
+    reader.tags()?;
+    if reader.i16()? != 0 || reader.compact()? != 1 {
+        return Err(Malformed);
+    }
+    let length = reader.compact()?;
+    reader.take(length)?;
+    if reader.compact()? != 1 {
+        return Err(Malformed);
+    }
+    reader.i32()?;
+    if reader.i16()? != 0 {
+        return Err(Malformed);
+    }
+    let leader = reader.i32()?;
+    reader.i32()?;
+    reader.i64()?;
+    let mut voters = Vec::new();
+    for _ in 0..reader.compact()? {
+        voters.push((reader.i32()?, reader.i64()?));
+        reader.tags()?;
+    }
+    Ok(Quorum { leader, voters })
+}
+
+fn is_ours(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    if reader.i32()? == CORRELATION {
+        Ok(())
+    } else {
+        Err(Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        let mut bytes = (text.len() as i16).to_be_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    fn numbers(numbers: &[i32]) -> Vec<u8> {
+        let mut bytes = (numbers.len() as i32).to_be_bytes().to_vec();
+        bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+        bytes
+    }
+
+    fn metadata_answer(in_sync: &[i32]) -> Vec<u8> {
+        [
+            CORRELATION.to_be_bytes().to_vec(),
+            0_i32.to_be_bytes().to_vec(),
+            1_i32.to_be_bytes().to_vec(),
+            7_i32.to_be_bytes().to_vec(),
+            text("host"),
+            9092_i32.to_be_bytes().to_vec(),
+            (-1_i16).to_be_bytes().to_vec(),
+            text("cluster"),
+            7_i32.to_be_bytes().to_vec(),
+            1_i32.to_be_bytes().to_vec(),
+            vec![0, 0],
+            text("shop"),
+            vec![0],
+            1_i32.to_be_bytes().to_vec(),
+            vec![0, 0],
+            4_i32.to_be_bytes().to_vec(),
+            7_i32.to_be_bytes().to_vec(),
+            0_i32.to_be_bytes().to_vec(),
+            numbers(&[7, 8]),
+            numbers(in_sync),
+            numbers(&[]),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_copy_that_is_not_in_sync_is_named() {
+        let good = read_metadata(&metadata_answer(&[8, 7])).unwrap();
+        assert_eq!((good.alive, good.behind), (vec![7], None));
+        let behind = read_metadata(&metadata_answer(&[7])).unwrap().behind;
+        assert_eq!(behind.as_deref(), Some("partition 4 of topic shop"));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_none() {
+        let answer = metadata_answer(&[7]);
+        for end in 0..answer.len() {
+            assert_eq!(read_metadata(&answer[..end]), Err(Malformed), "{end}");
+        }
+    }
+
+    #[test]
+    fn the_controllers_are_read() {
+        let voter = |id: i32, end: i64| [&id.to_be_bytes()[..], &end.to_be_bytes(), &[0]].concat();
+        let answer = [
+            &CORRELATION.to_be_bytes()[..],
+            &[0, 0, 0, 2, 3],
+            b"xy",
+            &[2],
+            &0_i32.to_be_bytes(),
+            &[0, 0],
+            &1_i32.to_be_bytes(),
+            &5_i32.to_be_bytes(),
+            &90_i64.to_be_bytes(),
+            &[3],
+            &voter(0, 91),
+            &voter(1, 92),
+            &[1, 0, 0, 0],
+        ]
+        .concat();
+        let quorum = read_quorum(&answer).unwrap();
+        assert_eq!((quorum.leader, quorum.voters), (1, vec![(0, 91), (1, 92)]));
+        assert_eq!(read_quorum(&answer[..20]), Err(Malformed));
+    }
+}
