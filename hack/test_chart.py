@@ -166,13 +166,47 @@ def the_clusters_own_roles_get_pipelines(found):
     assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+def nobody_but_the_operator_writes_status(found):
+    for role in found:
+        for rule in role.get("rules", []):
+            if "logpipelines/status" in rule["resources"]:
+                own = role["metadata"]["name"] == "logpipe-operator"
+                assert set(rule["verbs"]) <= ({"patch"} if own else {"get", "list", "watch"}), rule
+
+
+def source(path, pattern):
+    """What a file of the operator says."""
+    return re.search(pattern, (ROOT / "operator/src" / path).read_text(encoding="utf-8"))[1]
+
+
+def the_lease_is_the_one_the_operator_asks_for(found):
+    name = source("desired/names.rs", r'pub const OPERATOR: &str = "(.*)"')
+    rules = named(found, "Role", "logpipe-operator-lease")["rules"]
+    assert any(rule.get("resourceNames") == [name] and rule["verbs"] == ["get", "patch"] for rule in rules), rules
+
+
+def probes_ask_where_the_operator_answers(found):
+    box = named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    port = int(source("config.rs", r'"0\.0\.0\.0:(\d+)"'))
+    assert box["ports"] == [{"name": "health", "containerPort": port}]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert box[probe]["httpGet"] == {"path": source("health.rs", r'\.route\("(.*?)"'), "port": "health"}
+
+
 def no_name_of_env_comes_twice(found):
     names = [one["name"] for one in named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]]
     assert len(names) == len(set(names)), names
 
 
 ALWAYS = [the_pod_is_restricted, nobody_gets_a_wildcard_or_a_secret, the_selector_matches_the_pods, no_name_of_env_comes_twice]
-DEFAULT = [the_default_watches_all_namespaces, the_crd_is_the_one_of_the_repository, the_clusters_own_roles_get_pipelines]
+DEFAULT = [
+    the_default_watches_all_namespaces,
+    the_crd_is_the_one_of_the_repository,
+    the_clusters_own_roles_get_pipelines,
+    nobody_but_the_operator_writes_status,
+    the_lease_is_the_one_the_operator_asks_for,
+    probes_ask_where_the_operator_answers,
+]
 
 
 def listed_namespaces_get_roles_and_nothing_else_does(found):
@@ -214,10 +248,13 @@ def every_knob_arrives(found):
     assert deployment["metadata"]["annotations"] == {"d": "a"} and deployment["spec"]["replicas"] == 2
     assert box["resources"] == {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
     assert all(one["metadata"]["labels"]["team"] == "x" for one in found)
-    assert named(found, "PodDisruptionBudget", "op")["spec"]["maxUnavailable"] == 1
+    budget = named(found, "PodDisruptionBudget", "op")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     policy = named(found, "NetworkPolicy", "op")["spec"]
     assert policy["ingress"] == []
-    brokers, api_server = policy["egress"][1:]
+    dns, brokers, api_server = policy["egress"]
+    assert dns == {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
     assert brokers["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "kafka"
     assert brokers["ports"] == [{"protocol": "TCP", "port": 9092}]
     assert api_server["ports"] == [{"protocol": "TCP", "port": 6443}]
@@ -230,6 +267,14 @@ def what_is_off_is_not_there(found):
 
 def a_crd_that_is_not_kept_says_nothing(found):
     assert "annotations" not in named(found, "CustomResourceDefinition", "logpipelines.logpipe.dev")["metadata"]
+
+
+def the_account_has_its_name_and_annotations(found):
+    account = named(found, "ServiceAccount", "mine")["metadata"]
+    assert account["annotations"] == {"role": "arn:1"}
+    assert named(found, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+    subjects = [one["name"] for binding in found for one in binding.get("subjects", [])]
+    assert subjects == ["mine", "mine"], subjects
 
 
 DIGEST = "sha256:" + "a" * 64
@@ -264,6 +309,7 @@ CASES = [
     ({"watchNamespaces": ["a", "on"]}, [*ALWAYS, listed_namespaces_get_roles_and_nothing_else_does]),
     (EVERYTHING, [nobody_gets_a_wildcard_or_a_secret, every_knob_arrives]),
     (OFF, [*ALWAYS, what_is_off_is_not_there]),
+    ({"serviceAccount": {"name": "mine", "annotations": {"role": "arn:1"}}}, [the_account_has_its_name_and_annotations]),
     ({"crds": {"keep": False}}, [a_crd_that_is_not_kept_says_nothing]),
 ]
 # What is refused, and the word that Helm's refusal must have.
