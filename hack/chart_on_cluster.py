@@ -1,9 +1,12 @@
 """Installs, upgrades, rolls back and uninstalls the chart on the running hack/cluster: `hack/test-chart --cluster`."""
 
 import json
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from chart_programs import CHART, HELM, ROOT, run, tool
@@ -53,6 +56,40 @@ def reconciles(namespace, pipeline):
     delete(namespace, pipeline)
 
 
+KAFKA_COLUMN = """    - jsonPath: .status.kafka.readyReplicas
+      name: Kafka
+      type: integer
+"""
+
+
+def older(program, folder):
+    """A package of the chart as it could have been before this one: its CRD lacks a column."""
+    chart = pathlib.Path(folder) / "logpipe"
+    shutil.copytree(CHART, chart)
+    crd = chart / "templates/crd.yaml"
+    text = crd.read_text(encoding="utf-8")
+    assert text.count(KAFKA_COLUMN) == 1, "the CRD has no longer the column that an older one lacks here"
+    crd.write_text(text.replace(KAFKA_COLUMN, ""), encoding="utf-8")
+    run([program, "package", chart, "--version", "0.0.1", "-d", folder])
+    return pathlib.Path(folder) / "logpipe-0.0.1.tgz"
+
+
+def columns():
+    path = "{.spec.versions[0].additionalPrinterColumns[*].name}"
+    return inside("kubectl", "get", "crd", PIPELINES, "-o", f"jsonpath={path}").split()
+
+
+def upgrades_the_crd(program):
+    """From the package of an older chart to this one, and away again."""
+    with tempfile.TemporaryDirectory() as folder:
+        inside(program, "install", "logpipe", older(program, folder), *SYSTEM, "--wait", "--timeout", "120s")
+    assert "Kafka" not in columns()
+    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "crds.keep=false", "--wait", "--timeout", "120s")
+    assert "Kafka" in columns(), "the CRD is still the older one"
+    inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
+    inside("kubectl", "wait", f"crd/{PIPELINES}", "--for=delete", "--timeout=60s")
+
+
 def cycle(helm):
     """Install, upgrade, a bad upgrade and its rollback, uninstall, and again with the CRD that was kept."""
     program, began = tool(HELM[helm]), time.monotonic()
@@ -100,6 +137,8 @@ def cluster():
     for role in ("view", "edit"):
         inside("kubectl", "-n", "lp-a", "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}")
     try:
+        for helm in HELM:
+            upgrades_the_crd(tool(HELM[helm]))
         for helm in HELM:
             cycle(helm)
             # The other Helm finds the CRD of the first: it belongs to a release of the same name and namespace.
