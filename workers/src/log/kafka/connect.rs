@@ -72,6 +72,7 @@ pub(super) fn find_again(
 ) -> Result<Found, LogError> {
     find_by(&Talk {
         grace: patience,
+        known: true,
         ..Talk::first(settings, asker, patience)
     })
 }
@@ -110,6 +111,8 @@ pub(super) struct Talk<'a> {
     patience: Duration,
     /// It is about making a topic, which takes other rights.
     makes: bool,
+    /// The brokers have answered this process before.
+    known: bool,
     /// How long connections may be refused.
     grace: Duration,
     deadline: Instant,
@@ -130,6 +133,7 @@ impl<'a> Talk<'a> {
             asker,
             patience,
             makes: false,
+            known: false,
             grace: GRACE,
             deadline: Instant::now() + patience,
             refused_since: Cell::new(None),
@@ -193,7 +197,10 @@ impl<'a> Talk<'a> {
                 break;
             }
         }
-        for trouble in context.troubles.take() {
+        for mut trouble in context.troubles.take() {
+            if self.known {
+                trouble = explain::of_known_server(trouble);
+            }
             match explain::hope(trouble.code, &trouble.reason) {
                 Hope::None => return Some(trouble),
                 // That all brokers are down was said of each of them.

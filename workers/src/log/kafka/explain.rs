@@ -6,6 +6,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
 
 use super::config::mechanism;
+use super::context::Trouble;
 use crate::log::LogError;
 
 /// What one may hope for after an error.
@@ -48,6 +49,22 @@ pub(super) fn hope(code: Code, reason: &str) -> Hope {
         | Code::InvalidPartitions
         | Code::InvalidReplicationFactor => Hope::None,
         _ => Hope::Passing,
+    }
+}
+
+/// A complaint about a server that has answered this process before. What would tell another protocol on its port is
+/// then a connection that broke early: the broker is going down, or coming up.
+pub(super) fn of_known_server(trouble: Trouble) -> Trouble {
+    match trouble.code {
+        Code::BrokerTransportFailure | Code::BadMessage
+            if hope(trouble.code, &trouble.reason) == Hope::Connection =>
+        {
+            Trouble {
+                code: Code::BrokerTransportFailure,
+                reason: "the connection broke early".to_owned(),
+            }
+        }
+        _ => trouble,
     }
 }
 
@@ -379,6 +396,23 @@ mod tests {
     fn a_code_is_a_part_of_a_sentence() {
         let text = sentence(&Code::NotEnoughReplicas.to_string());
         assert_eq!(text, "not enough in-sync replicas");
+    }
+
+    #[test]
+    fn a_server_that_was_kafka_before_is_waited_for() {
+        let early = "Disconnected: verify that security.protocol is correctly configured, broker might require SASL \
+                     authentication (after 2ms in state APIVERSION_QUERY, 4 identical error(s) suppressed)";
+        let trouble = |code, reason: &str| Trouble {
+            code,
+            reason: reason.to_owned(),
+        };
+        let first = trouble(Code::BrokerTransportFailure, early);
+        assert_eq!(hope(first.code, &first.reason), Hope::Connection);
+        let later = of_known_server(first);
+        assert_eq!(hope(later.code, &later.reason), Hope::Passing);
+        // A certificate or password can change while we run.
+        let expired = of_known_server(trouble(Code::SSL, "certificate has expired"));
+        assert_eq!(hope(expired.code, &expired.reason), Hope::Connection);
     }
 
     #[test]

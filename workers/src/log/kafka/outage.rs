@@ -40,8 +40,8 @@ impl Outage {
     }
 
     /// Takes note of a complaint; an error when waiting is in vain.
-    pub(super) fn note(&mut self, shared: &Shared, trouble: &Trouble) -> Result<(), LogError> {
-        let Trouble { code, reason } = trouble;
+    pub(super) fn note(&mut self, shared: &Shared, trouble: Trouble) -> Result<(), LogError> {
+        let Trouble { code, reason } = &explain::of_known_server(trouble);
         let hope = explain::hope(*code, reason);
         if hope == Hope::None {
             return Err(shared.explain_final(*code, reason));

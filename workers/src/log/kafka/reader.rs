@@ -233,7 +233,7 @@ impl Reader {
             return Err(self.shared.explain(code, &reason));
         }
         for trouble in consumer.context().troubles.take() {
-            self.outage.note(&self.shared, &trouble)?;
+            self.outage.note(&self.shared, trouble)?;
         }
         Ok(())
     }

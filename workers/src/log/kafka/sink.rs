@@ -118,7 +118,7 @@ impl KafkaSink {
             if trouble.code == Code::Fatal {
                 return Err(self.fail(&self.fatal(trouble)));
             }
-            if let Err(error) = self.outage.note(&self.shared, &trouble) {
+            if let Err(error) = self.outage.note(&self.shared, trouble) {
                 self.close(&error.to_string());
                 return Err(error);
             }
