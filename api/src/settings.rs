@@ -247,12 +247,25 @@ pub const UNPACKED_PARTITIONS: u32 = 256;
 /// an object.
 pub const PACKED_PARTITIONS: u32 = 8;
 
+/// The key of the plans, beside those of the partitions.
+pub const PLAN_KEY: &str = "plan";
+
+/// The key of a partition's checkpoint: `p00003`.
+pub fn partition_key(partition: u32) -> String {
+    format!("p{partition:05}")
+}
+
+/// The partition whose checkpoint has this key; none where it is the key of something else.
+pub fn partition_of_key(key: &str) -> Option<u32> {
+    let digits = key.strip_prefix('p')?;
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    (digits.len() == 5 && all_digits).then(|| digits.parse().ok())?
+}
+
 /// The name of the ConfigMap that holds the checkpoint `key`. It never depends on how many partitions there
 /// are, so that a topic can grow. The operator makes these objects; workers read and patch them.
 pub fn checkpoint_object(prefix: &str, key: &str) -> String {
-    let digits = key.strip_prefix('p').filter(|digits| digits.len() == 5);
-    let partition = digits.and_then(|digits| digits.parse::<u32>().ok());
-    match partition.and_then(|partition| partition.checked_sub(UNPACKED_PARTITIONS)) {
+    match partition_of_key(key).and_then(|partition| partition.checked_sub(UNPACKED_PARTITIONS)) {
         Some(above) => format!("{prefix}-g{:05}", above / PACKED_PARTITIONS),
         None => format!("{prefix}-{key}"),
     }

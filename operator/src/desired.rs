@@ -9,13 +9,13 @@ use crate::validate::Pipeline;
 
 mod checkpoint;
 mod etl;
-mod kafka;
+pub mod kafka;
 pub mod names;
 pub mod pod;
 mod source;
 mod topic;
 
-pub use checkpoint::{DATA_KEY as CHECKPOINT_NOTE, partition_objects};
+pub use checkpoint::partition_objects;
 pub use topic::name as topic_name;
 
 use names::Component;

@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use logpipe_api::pipeline::Progress;
+use logpipe_api::settings::partition_of_key;
 use serde::Deserialize;
 
 use crate::desired::names::{COMPONENT, Component};
@@ -15,7 +16,7 @@ struct Checkpoint {
     totals: Totals,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Totals {
     rows: u64,
     dead: u64,
@@ -33,20 +34,16 @@ pub fn of(live: &Live) -> Option<Progress> {
             continue;
         };
         for (key, text) in map.data.unwrap_or_default() {
-            let is_partition = key.len() == 6 && key.starts_with('p');
-            let Ok(checkpoint) = serde_json::from_str::<Checkpoint>(&text) else {
+            if partition_of_key(&key).is_none() {
+                continue;
+            }
+            let Ok(Checkpoint { totals }) = serde_json::from_str(&text) else {
                 continue;
             };
-            if is_partition {
-                let all = sum.get_or_insert(Totals {
-                    rows: 0,
-                    dead: 0,
-                    files: 0,
-                });
-                all.rows += checkpoint.totals.rows;
-                all.dead += checkpoint.totals.dead;
-                all.files += checkpoint.totals.files;
-            }
+            let all = sum.get_or_insert_default();
+            all.rows += totals.rows;
+            all.dead += totals.dead;
+            all.files += totals.files;
         }
     }
     let sum = sum?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use logpipe_api::PlanHash;
+pub use logpipe_api::settings::partition_key;
 use serde::{Deserialize, Serialize};
 
 use crate::etl::receive::Producers;
@@ -327,11 +328,6 @@ pub trait CheckpointStore: Send + Sync {
         expected: Option<&[u8]>,
         new: &[u8],
     ) -> Result<Swap, StoreError>;
-}
-
-/// The key of a partition's checkpoint.
-pub fn partition_key(partition: u32) -> String {
-    format!("p{partition:05}")
 }
 
 #[cfg(test)]

@@ -87,6 +87,24 @@ fn a_checkpoint_stays_in_its_object_when_the_topic_grows() {
 }
 
 #[test]
+fn a_key_is_of_a_partition_or_of_something_else() {
+    for partition in [0, 7, 99_999] {
+        assert_eq!(partition_of_key(&partition_key(partition)), Some(partition));
+    }
+    for other in [
+        PLAN_KEY,
+        "about",
+        "p3",
+        "p00003.next",
+        "p+0003",
+        "p0000x",
+        "q00003",
+    ] {
+        assert_eq!(partition_of_key(other), None, "{other}");
+    }
+}
+
+#[test]
 fn text_stands_as_it_is_unless_it_could_be_taken_for_something_else() {
     let settings = S3Settings {
         prefix: "true".to_owned(),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use logpipe_api::settings::partition_of_key;
 use logpipe_workers::checkpoint::Checkpoint;
 
 /// The first words of a checkpoint's file, and the version that is read here.
@@ -33,10 +34,8 @@ pub(super) fn read_all(dir: &Path) -> anyhow::Result<Vec<Checkpoint>> {
 
 /// `p00003.checkpoint`: not the copy of the value before, nor one that is being written.
 fn is_checkpoint(name: &str) -> bool {
-    let digits = name
-        .strip_prefix('p')
-        .and_then(|rest| rest.strip_suffix(".checkpoint"));
-    digits.is_some_and(|digits| digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit()))
+    let key = name.strip_suffix(".checkpoint");
+    key.is_some_and(|key| partition_of_key(key).is_some())
 }
 
 /// The value behind the first line, `logpipe checkpoint v1 crc32c=… length=…`.

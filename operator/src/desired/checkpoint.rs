@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use logpipe_api::settings::checkpoint_object;
+use logpipe_api::settings::{PLAN_KEY, checkpoint_object, partition_key};
 
 use super::kept_metadata;
 use super::names::Component;
@@ -12,7 +12,7 @@ use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
 
 /// A key that is always there, so that a worker's patch finds a map to add its own to.
-pub const DATA_KEY: &str = "about";
+const DATA_KEY: &str = "about";
 
 /// Those of each partition, and of the plans.
 pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
@@ -27,14 +27,14 @@ pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
 pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
     let prefix = pipeline.names.checkpoint();
     let mut names = partition_objects(&prefix, pipeline.topic.partitions);
-    names.push(checkpoint_object(&prefix, "plan"));
+    names.push(checkpoint_object(&prefix, PLAN_KEY));
     names
 }
 
 /// The names of the objects of `partitions` partitions, each once.
 pub fn partition_objects(prefix: &str, partitions: u32) -> Vec<String> {
-    let keys = (0..partitions).map(|partition| format!("p{partition:05}"));
-    let mut names: Vec<String> = keys.map(|key| checkpoint_object(prefix, &key)).collect();
+    let object = |partition| checkpoint_object(prefix, &partition_key(partition));
+    let mut names: Vec<String> = (0..partitions).map(object).collect();
     names.dedup();
     names
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use logpipe_api::pipeline::{Granularity, Transform};
+use logpipe_api::settings::PLAN_KEY;
 use logpipe_api::{Plan, PlanHash};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,9 +13,6 @@ use super::encode::hex32;
 use super::parse::{self, ParseError};
 use crate::checkpoint::{CheckpointStore, StoreError, Swap};
 use crate::store::{ATTEMPTS, backoff};
-
-/// The key under which the plans are kept.
-pub const KEY: &str = "plan";
 
 /// Plans that are kept. Each partition has at most one pending batch, and it was announced under the plan
 /// that was used when its worker started last.
@@ -85,7 +83,7 @@ pub async fn load(
     transform: &Transform,
     granularity: Granularity,
 ) -> Result<Option<Plans>, PlanError> {
-    let Some(bytes) = store.read(KEY).await.map_err(PlanError::Unavailable)? else {
+    let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
@@ -101,7 +99,7 @@ pub async fn find_stored(
     store: &Arc<dyn CheckpointStore>,
     hash: &PlanHash,
 ) -> Result<Option<Plan>, PlanError> {
-    let Some(bytes) = store.read(KEY).await.map_err(PlanError::Unavailable)? else {
+    let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
@@ -122,7 +120,7 @@ pub async fn freeze(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let old = store.read(KEY).await?;
+        let old = store.read(PLAN_KEY).await?;
         let mut plans = match &old {
             Some(bytes) => serde_json::from_slice(bytes).map_err(PlanError::Unreadable)?,
             None => Plans {
@@ -143,7 +141,7 @@ pub async fn freeze(
         let surplus = plans.plans.len().saturating_sub(KEPT);
         plans.plans.drain(..surplus);
         let new = serde_json::to_vec(&plans).expect("plans hold nothing that JSON cannot");
-        match store.swap(KEY, old.as_deref(), &new).await {
+        match store.swap(PLAN_KEY, old.as_deref(), &new).await {
             Ok(Swap::Done) => return Ok(plans),
             Ok(Swap::Conflict) => {}
             Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
