@@ -1,7 +1,7 @@
 //! Watches pipelines and what they made, and reconciles each when something changed. Touches the client.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, future, stream};
@@ -92,36 +92,32 @@ impl Context {
     }
 
     fn watch(&self, pipelines: Store<DeserializeGuard<LogPipeline>>) {
-        // A panic cannot have left half an entry.
-        let mut watched = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        watched.push(pipelines);
+        lock(&self.pipelines).push(pipelines);
     }
 
     /// What the pipelines that were there before do not leave to this one.
     fn rivalry(&self, object: &LogPipeline) -> Vec<Fault> {
-        let watched = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let all: Vec<_> = watched.iter().flat_map(Store::state).collect();
+        let all: Vec<_> = lock(&self.pipelines)
+            .iter()
+            .flat_map(Store::state)
+            .collect();
         rivals::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
     }
 
     fn remember<T>(&self, object: &impl Resource, change: impl FnOnce(&mut Memory) -> T) -> T {
         let uid = object.meta().uid.clone().unwrap_or_default();
-        // A panic cannot have left half an entry.
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        change(memory.entry(uid).or_default())
+        change(lock(&self.memory).entry(uid).or_default())
     }
 
     fn forget(&self, object: &impl Resource) {
         let uid = object.meta().uid.clone().unwrap_or_default();
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.remove(&uid);
+        lock(&self.memory).remove(&uid);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot have left half an entry.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reconciles until `stop` comes to its end.

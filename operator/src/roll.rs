@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use kube::{Client, ResourceExt};
 
+use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::Component;
 use crate::object::Kind;
 use crate::observe::Live;
@@ -141,7 +142,7 @@ fn second(brokers: &[Broker], replicas: i32, seen: &Seen) -> Next {
     if let Some(partition) = &seen.behind {
         return Next::Wait(format!("{partition} misses copies"));
     }
-    for id in 0..replicas.min(3) {
+    for id in 0..replicas.min(CONTROLLERS) {
         let Some((_, end)) = seen.voters.iter().find(|(voter, _)| *voter == id) else {
             return Next::Wait(format!("broker {id} is no controller yet"));
         };

@@ -14,6 +14,7 @@ use logpipe_api::settings::{
 };
 
 use crate::config::Config;
+use crate::desired::kafka::CLIENT_PORT;
 use crate::desired::names::Names;
 use crate::desired::pod::SECRETS;
 
@@ -183,7 +184,7 @@ pub fn validate(
     let kafka_settings = match &spec.kafka.external {
         Some(external) => KafkaSettings::external(object, external, &secrets),
         None => KafkaSettings {
-            bootstrap_servers: vec![format!("{}.{namespace}.svc:9092", names.kafka())],
+            bootstrap_servers: vec![format!("{}.{namespace}.svc:{CLIENT_PORT}", names.kafka())],
             topic: object.topic_name(),
             tls: None,
             sasl: None,

@@ -3,11 +3,10 @@
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{EnvVar, PodTemplateSpec, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use logpipe_api::pipeline::Suspend;
 use logpipe_api::settings::Settings;
 
-use super::names::{self, Component};
+use super::names::Component;
 use super::pod::{self, Usual};
 use super::{checkpoint, metadata};
 use crate::object::{Kind, Object};
@@ -91,10 +90,7 @@ fn stateful_set(pipeline: &Pipeline) -> StatefulSet {
             replicas: Some(replicas),
             // A worker that cannot start must not keep the others from it.
             pod_management_policy: Some("Parallel".to_owned()),
-            selector: LabelSelector {
-                match_labels: Some(names::selector(&pipeline.name, Component::Etl)),
-                ..LabelSelector::default()
-            },
+            selector: pod::selector(pipeline, Component::Etl),
             template: template(pipeline),
             ..StatefulSetSpec::default()
         }),
@@ -116,13 +112,7 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     spec.automount_service_account_token = Some(true);
     spec.volumes = Some(volumes);
     spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Etl));
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&pipeline.name, Component::Etl)),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(spec),
-    }
+    pod::template(pipeline, Component::Etl, spec)
 }
 
 fn env(pipeline: &Pipeline) -> Vec<EnvVar> {

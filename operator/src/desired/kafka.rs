@@ -6,19 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
-    StatefulSetUpdateStrategy,
-};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapProjection, Container, ContainerPort, PodTemplateSpec, Probe,
     ProjectedVolumeSource, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
     VolumeProjection,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use logpipe_api::pipeline::Keep;
 
 use super::names::{self, Component};
 use super::pod::{self, Usual};
@@ -27,7 +22,15 @@ use crate::object::{Kind, Object};
 use crate::validate::{Kafka, Pipeline};
 
 const FILES: &str = "/etc/logpipe/kafka";
-const CLIENT: i32 = 9092;
+
+/// Where a broker is reached; the start script names the same ports.
+pub const CLIENT_PORT: u16 = 9092;
+const CONTROLLER_PORT: u16 = 9093;
+const PORTS: [(&str, u16); 3] = [
+    ("client", CLIENT_PORT),
+    ("controller", CONTROLLER_PORT),
+    ("internal", 9094),
+];
 const USUAL: Usual = Usual {
     cpu: "250m",
     memory: "1Gi",
@@ -38,7 +41,7 @@ const USUAL: Usual = Usual {
 const GRACE_SECONDS: i64 = 120;
 
 /// Controllers: three can lose one, and more make each write slower.
-const CONTROLLERS: i32 = 3;
+pub const CONTROLLERS: i32 = 3;
 
 /// Every object of the brokers.
 pub(super) fn objects(pipeline: &Pipeline, kafka: &Kafka) -> Vec<Object> {
@@ -112,7 +115,7 @@ fn properties(pipeline: &Pipeline, kafka: &Kafka) -> String {
     let in_sync = (kafka.replicas.min(3) - 1).max(1).to_string();
     let controllers = (0..kafka.replicas.min(CONTROLLERS)).map(|id| {
         format!(
-            "{}-{id}.{}:9093",
+            "{}-{id}.{}:{CONTROLLER_PORT}",
             pipeline.names.kafka(),
             domain(pipeline, kafka)
         )
@@ -157,24 +160,19 @@ fn domain(pipeline: &Pipeline, kafka: &Kafka) -> String {
 
 /// A name for each broker, also before it is ready: a quorum forms before anyone is.
 fn nodes(pipeline: &Pipeline) -> Service {
-    service(
-        pipeline,
-        pipeline.names.kafka_nodes(),
-        &[("client", 9092), ("controller", 9093), ("internal", 9094)],
-        true,
-    )
+    service(pipeline, pipeline.names.kafka_nodes(), &PORTS, true)
 }
 
 /// One name for a broker that is ready.
 fn bootstrap(pipeline: &Pipeline) -> Service {
-    service(pipeline, pipeline.names.kafka(), &[("client", 9092)], false)
+    service(pipeline, pipeline.names.kafka(), &PORTS[..1], false)
 }
 
-fn service(pipeline: &Pipeline, name: String, ports: &[(&str, i32)], headless: bool) -> Service {
-    let port = |(name, port): &(&str, i32)| ServicePort {
-        name: Some((*name).to_owned()),
-        port: *port,
-        target_port: Some(IntOrString::Int(*port)),
+fn service(pipeline: &Pipeline, name: String, ports: &[(&str, u16)], headless: bool) -> Service {
+    let port = |&(name, port): &(&str, u16)| ServicePort {
+        name: Some(name.to_owned()),
+        port: port.into(),
+        target_port: Some(IntOrString::Int(port.into())),
         ..ServicePort::default()
     };
     Service {
@@ -197,25 +195,14 @@ fn disruptions(pipeline: &Pipeline) -> PodDisruptionBudget {
             max_unavailable: Some(IntOrString::Int(1)),
             // One that does not work is no loss.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
-            selector: Some(selector(pipeline)),
+            selector: Some(pod::selector(pipeline, Component::Kafka)),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
     }
 }
 
-fn selector(pipeline: &Pipeline) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(names::selector(&pipeline.name, Component::Kafka)),
-        ..LabelSelector::default()
-    }
-}
-
 fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> StatefulSet {
-    let when_deleted = match pipeline.keep {
-        Keep::Retain => "Retain",
-        Keep::Delete => "Delete",
-    };
     StatefulSet {
         metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka()),
         spec: Some(StatefulSetSpec {
@@ -223,18 +210,13 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
             service_name: Some(pipeline.names.kafka_nodes()),
             // A broker is ready when there is a quorum, and there is a quorum when enough of them run.
             pod_management_policy: Some("Parallel".to_owned()),
-            selector: selector(pipeline),
+            selector: pod::selector(pipeline, Component::Kafka),
             // We restart brokers ourselves, when the copies have caught up: see `roll`.
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("OnDelete".to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
-            persistent_volume_claim_retention_policy: Some(
-                StatefulSetPersistentVolumeClaimRetentionPolicy {
-                    when_deleted: Some(when_deleted.to_owned()),
-                    when_scaled: Some("Retain".to_owned()),
-                },
-            ),
+            persistent_volume_claim_retention_policy: Some(pod::claims_stay(pipeline)),
             template: template(pipeline, kafka, config),
             volume_claim_templates: Some(vec![pod::claim(
                 pipeline,
@@ -254,15 +236,11 @@ fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTempla
     if kafka.replicas > 1 {
         spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Kafka));
     }
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&pipeline.name, Component::Kafka)),
-            // A broker reads its files once: other files are another pod.
-            annotations: Some([(names::CONFIG.to_owned(), names::hash8(&files))].into()),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(spec),
-    }
+    let mut template = pod::template(pipeline, Component::Kafka, spec);
+    let metadata = template.metadata.get_or_insert_default();
+    // A broker reads its files once: other files are another pod.
+    metadata.annotations = Some([(names::CONFIG.to_owned(), names::hash8(&files))].into());
+    template
 }
 
 fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
@@ -278,9 +256,9 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         pod::env_field("LOGPIPE_POD_IP", "status.podIP"),
     ];
     env.extend(pod::env(variables));
-    let port = |(name, port): (&str, i32)| ContainerPort {
+    let port = |(name, port): (&str, u16)| ContainerPort {
         name: Some(name.to_owned()),
-        container_port: port,
+        container_port: port.into(),
         ..ContainerPort::default()
     };
     Container {
@@ -288,11 +266,7 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         image: Some(pipeline.images.kafka.clone()),
         command: Some(vec!["/bin/sh".to_owned(), format!("{FILES}/start.sh")]),
         env: Some(env),
-        ports: Some(
-            [("client", CLIENT), ("controller", 9093), ("internal", 9094)]
-                .map(port)
-                .into(),
-        ),
+        ports: Some(PORTS.map(port).into()),
         resources: Some(pod::resources(USUAL, kafka.resources.as_ref())),
         // A broker opens its port when it has recovered its log and was let in by the controllers: minutes
         // after a crash with a large disk. It is never killed because others are gone.
@@ -319,7 +293,7 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
 fn probe(period_seconds: i32, failures: i32) -> Probe {
     Probe {
         tcp_socket: Some(TCPSocketAction {
-            port: IntOrString::Int(CLIENT),
+            port: IntOrString::Int(CLIENT_PORT.into()),
             ..TCPSocketAction::default()
         }),
         period_seconds: Some(period_seconds),

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
     ObjectFieldSelector, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
     SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use logpipe_api::pipeline::{self, Amounts, PullPolicy, Resources, Storage};
+use logpipe_api::pipeline::{self, Amounts, Keep, PullPolicy, Resources, Storage};
 
 use super::names::{self, Component};
 use crate::validate::Pipeline;
@@ -84,6 +85,29 @@ fn toleration(asked: &pipeline::Toleration) -> Toleration {
         value: asked.value.clone(),
         effect: effect.map(str::to_owned),
         ..Toleration::default()
+    }
+}
+
+/// The pods of a part, as the template of what makes them.
+pub(super) fn template(
+    pipeline: &Pipeline,
+    component: Component,
+    spec: PodSpec,
+) -> PodTemplateSpec {
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(&pipeline.name, component)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    }
+}
+
+/// Selects the pods of a part.
+pub(super) fn selector(pipeline: &Pipeline, component: Component) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(names::selector(&pipeline.name, component)),
+        ..LabelSelector::default()
     }
 }
 
@@ -259,6 +283,18 @@ pub(super) fn claim(
     }
 }
 
+/// What becomes of the claims: those of pods that are scaled away always stay.
+pub(super) fn claims_stay(pipeline: &Pipeline) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    let when_deleted = match pipeline.keep {
+        Keep::Retain => "Retain",
+        Keep::Delete => "Delete",
+    };
+    StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_deleted: Some(when_deleted.to_owned()),
+        when_scaled: Some("Retain".to_owned()),
+    }
+}
+
 /// One pod a node and a zone, where there are enough.
 pub(super) fn spread(pipeline: &Pipeline, component: Component) -> Vec<TopologySpreadConstraint> {
     let keys = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
@@ -266,10 +302,7 @@ pub(super) fn spread(pipeline: &Pipeline, component: Component) -> Vec<TopologyS
         max_skew: 1,
         topology_key: key.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(LabelSelector {
-            match_labels: Some(names::selector(&pipeline.name, component)),
-            ..LabelSelector::default()
-        }),
+        label_selector: Some(selector(pipeline, component)),
         ..TopologySpreadConstraint::default()
     };
     keys.map(constraint).into()

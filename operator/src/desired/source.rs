@@ -1,18 +1,15 @@
 //! Generator and producer in one pod, over one volume; or the producer alone over a volume of the user's.
 //! Pure.
 
-use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
-};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use logpipe_api::pipeline::{Keep, Suspend};
+use logpipe_api::pipeline::Suspend;
 use logpipe_api::settings::Settings;
 
 use super::metadata;
-use super::names::{self, Component};
+use super::names::Component;
 use super::pod::{self, Usual};
 use crate::object::{Kind, Object};
 use crate::validate::{Pipeline, SOURCE_DIR, Source};
@@ -29,26 +26,14 @@ const GRACE_SECONDS: i64 = 60;
 /// The StatefulSet: at most one pod may read a file and number its lines.
 pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
     let running = pipeline.suspend == Suspend::None;
-    let when_deleted = match pipeline.keep {
-        Keep::Retain => "Retain",
-        Keep::Delete => "Delete",
-    };
     let set = StatefulSet {
         metadata: metadata(pipeline, Component::Source, pipeline.names.source()),
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::from(running)),
             // In order, a pod that cannot start would never be replaced, though the manifest was mended.
             pod_management_policy: Some("Parallel".to_owned()),
-            selector: LabelSelector {
-                match_labels: Some(names::selector(&pipeline.name, Component::Source)),
-                ..LabelSelector::default()
-            },
-            persistent_volume_claim_retention_policy: Some(
-                StatefulSetPersistentVolumeClaimRetentionPolicy {
-                    when_deleted: Some(when_deleted.to_owned()),
-                    when_scaled: Some("Retain".to_owned()),
-                },
-            ),
+            selector: pod::selector(pipeline, Component::Source),
+            persistent_volume_claim_retention_policy: Some(pod::claims_stay(pipeline)),
             template: template(pipeline, source),
             volume_claim_templates: Some(vec![pod::claim(
                 pipeline,
@@ -98,11 +83,5 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
     }
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, containers);
     spec.volumes = (!volumes.is_empty()).then_some(volumes);
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&pipeline.name, Component::Source)),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(spec),
-    }
+    pod::template(pipeline, Component::Source, spec)
 }

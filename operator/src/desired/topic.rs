@@ -3,7 +3,6 @@
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use logpipe_api::settings::Settings;
 
 use super::metadata;
@@ -58,11 +57,5 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     // In the same pod again, whose last message says why.
     spec.restart_policy = Some("OnFailure".to_owned());
     spec.volumes = (!volumes.is_empty()).then_some(volumes);
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&pipeline.name, Component::Topic)),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(spec),
-    }
+    pod::template(pipeline, Component::Topic, spec)
 }

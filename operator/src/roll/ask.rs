@@ -9,8 +9,7 @@ use tokio::time::timeout;
 
 use super::Broker;
 use super::wire::{self, Malformed};
-
-const PORT: u16 = 9092;
+use crate::desired::kafka::CLIENT_PORT;
 
 /// For a question with its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,7 +37,7 @@ pub(super) enum AskError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     /// Too slow.
-    #[error("there is no answer within {} s: is the operator allowed to reach port {PORT} of the brokers?", PATIENCE.as_secs())]
+    #[error("there is no answer within {} s: is the operator allowed to reach port {CLIENT_PORT} of the brokers?", PATIENCE.as_secs())]
     Slow,
     /// Not what Kafka says.
     #[error("{0}")]
@@ -68,7 +67,7 @@ pub(super) async fn ask(brokers: &[Broker]) -> Result<Seen, AskError> {
 
 async fn question(address: &str, request: &[u8]) -> Result<Vec<u8>, AskError> {
     let exchange = async {
-        let mut stream = TcpStream::connect((address, PORT)).await?;
+        let mut stream = TcpStream::connect((address, CLIENT_PORT)).await?;
         stream.write_all(request).await?;
         let length = stream.read_i32().await?;
         let length = usize::try_from(length)
