@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::ResourceExt;
 use kube::api::{DeleteParams, LogParams, PostParams};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bed::{KEYS, map, variable};
 use crate::{Bed, Pipeline, until};
@@ -17,37 +16,37 @@ use crate::{Bed, Pipeline, until};
 /// What `logpipe verify` found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Audit {
+struct Audit {
     /// No fault.
-    pub exactly_once: bool,
+    exactly_once: bool,
     /// Rows of table and quarantine.
-    pub lines: u64,
+    lines: u64,
     /// Lines that should be there and are not.
-    pub lost: u64,
+    lost: u64,
     /// Lines that are there more than once.
-    pub twice: u64,
+    twice: u64,
     /// What the topic says, by partition.
     #[serde(default)]
-    pub log: Vec<LogPart>,
+    log: Vec<LogPart>,
 }
 
 /// One partition of the topic, read again.
 #[derive(Clone, Debug, Deserialize)]
-pub struct LogPart {
+struct LogPart {
     /// Lines that must be rows.
-    pub lines: u64,
+    lines: u64,
     /// Those that are none.
-    pub missing: u64,
+    missing: u64,
     /// Rows that no line gives.
-    pub extra: u64,
+    extra: u64,
 }
 
 const NAME: &str = "audit";
 
 impl Pipeline<'_> {
     /// Audits, and fails unless exactly `lines` lines are there, each once, and the topic says the same.
-    pub async fn audit(&self, lines: u64) -> anyhow::Result<Audit> {
-        let audit = self.look_into(&["--kafka", "manifest"]).await?;
+    pub async fn audit(&self, lines: u64) -> anyhow::Result<()> {
+        let audit = self.look_into().await?;
         let in_log: u64 = audit.log.iter().map(|part| part.lines).sum();
         self.bed.say(&format!(
             "verify: {} lines, {} lost, {} twice; the topic holds {in_log}",
@@ -63,10 +62,10 @@ impl Pipeline<'_> {
             "{lines} lines were generated, and {} are rows, and {in_log} in the topic",
             audit.lines
         );
-        Ok(audit)
+        Ok(())
     }
 
-    async fn look_into(&self, options: &[&str]) -> anyhow::Result<Audit> {
+    async fn look_into(&self) -> anyhow::Result<Audit> {
         let mut files = BTreeMap::from([("manifest.yaml".to_owned(), self.for_outside().await?)]);
         for (key, value) in self.checkpoints().await? {
             files.insert(format!("{key}.checkpoint"), framed(&value));
@@ -84,7 +83,7 @@ impl Pipeline<'_> {
         maps.delete(NAME, &DeleteParams::default()).await.ok();
         maps.create(&params, &files).await?;
         let pods = self.bed.api::<Pod>();
-        pods.create(&params, &self.bed.auditor(options)?).await?;
+        pods.create(&params, &self.bed.auditor()?).await?;
         let code = until("the audit has ended", Duration::from_mins(5), async || {
             Ok(exit_code(&pods.get(NAME).await?))
         })
@@ -107,10 +106,12 @@ impl Pipeline<'_> {
         let status = object.status.clone().unwrap_or_default();
         let servers = status.kafka.context("no Kafka is told")?.bootstrap_servers;
         let mut spec = serde_json::to_value(&object.spec)?;
-        spec["kafka"]["managed"] = Value::Null;
-        spec["kafka"]["external"] = json!({"bootstrapServers": [servers]});
         if let Some(kafka) = spec["kafka"].as_object_mut() {
             kafka.remove("managed");
+            kafka.insert(
+                "external".to_owned(),
+                json!({"bootstrapServers": [servers]}),
+            );
         }
         let manifest = json!({
             "apiVersion": "logpipe.dev/v1alpha1",
@@ -123,10 +124,10 @@ impl Pipeline<'_> {
 }
 
 impl Bed {
-    fn auditor(&self, options: &[&str]) -> anyhow::Result<Pod> {
+    fn auditor(&self) -> anyhow::Result<Pod> {
         let image = variable("LOGPIPE_E2E_WORKER_IMAGE");
         let image = image.unwrap_or_else(|| "localhost/logpipe-worker:dev".to_owned());
-        let mut args = vec![
+        let args = [
             "verify",
             "-f",
             "/audit/manifest.yaml",
@@ -136,10 +137,11 @@ impl Bed {
             "/secrets",
             "--checkpoints",
             "/audit",
+            "--kafka",
+            "manifest",
             "-o",
             "json",
         ];
-        args.extend(options);
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -177,19 +179,6 @@ impl Bed {
             },
         });
         Ok(serde_json::from_value(pod)?)
-    }
-
-    /// The last lines of each container of a part, for messages.
-    pub async fn last_words(&self, pipeline: &str, component: &str) -> anyhow::Result<String> {
-        let mut words = String::new();
-        for pod in self.pods(pipeline, component).await? {
-            let params = LogParams {
-                tail_lines: Some(5),
-                ..LogParams::default()
-            };
-            words += &self.api::<Pod>().logs(&pod.name_any(), &params).await?;
-        }
-        Ok(words)
     }
 }
 

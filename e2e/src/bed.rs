@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, Config};
 
 use crate::{bundle, until};
@@ -154,6 +154,12 @@ impl Bed {
         )
         .await
     }
+}
+
+/// Asks for the objects of one part of a pipeline.
+pub(crate) fn of_part(pipeline: &str, component: &str) -> ListParams {
+    let labels = format!("logpipe.dev/pipeline={pipeline},logpipe.dev/component={component}");
+    ListParams::default().labels(&labels)
 }
 
 /// Text pairs as a map.

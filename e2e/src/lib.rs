@@ -11,7 +11,6 @@ mod pipeline;
 mod pods;
 mod wait;
 
-pub use audit::Audit;
 pub use bed::{Bed, run};
 pub use objects::{Objects, operator_writes};
 pub use pipeline::{Pipeline, Totals};

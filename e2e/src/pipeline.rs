@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Condition;
+use logpipe_api::settings::partition_of_key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bed::KEYS;
+use crate::bed::{KEYS, of_part};
 use crate::{Bed, until};
 
 /// One pipeline of a test.
@@ -172,15 +173,11 @@ impl Pipeline<'_> {
 
     /// The checkpoint of each partition that has begun, under its key.
     pub async fn checkpoints(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let labels = format!(
-            "logpipe.dev/pipeline={},logpipe.dev/component=checkpoint",
-            self.name
-        );
-        let params = ListParams::default().labels(&labels);
+        let params = of_part(&self.name, "checkpoint");
         let maps = self.bed.api::<ConfigMap>().list(&params).await?.items;
         let entries = maps.into_iter().filter_map(|map| map.data).flatten();
         Ok(entries
-            .filter(|(key, _)| key.len() == 6 && key.starts_with('p'))
+            .filter(|(key, _)| partition_of_key(key).is_some())
             .collect())
     }
 

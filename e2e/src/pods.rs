@@ -8,14 +8,13 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 
-use crate::bed::OPERATOR;
+use crate::bed::{OPERATOR, of_part};
 use crate::{Bed, until};
 
 impl Bed {
     /// The pods of a part of a pipeline, in the order of their names.
     pub async fn pods(&self, pipeline: &str, component: &str) -> anyhow::Result<Vec<Pod>> {
-        let labels = format!("logpipe.dev/pipeline={pipeline},logpipe.dev/component={component}");
-        let params = ListParams::default().labels(&labels);
+        let params = of_part(pipeline, component);
         let mut pods = self.api::<Pod>().list(&params).await?.items;
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)

@@ -63,7 +63,7 @@ async fn brokers(bed: &Bed) -> anyhow::Result<()> {
         .await?;
     pipeline.wait_for_lines(LINES, START).await?;
     pipeline.wait_until_ready(START).await?;
-    pipeline.audit(LINES).await.map(drop)
+    pipeline.audit(LINES).await
 }
 
 /// Lines become rows, and everything is ready again.

@@ -39,7 +39,7 @@ async fn suspend(bed: &Bed) -> anyhow::Result<()> {
         .await?;
     pipeline.wait_for_lines(LINES, START).await?;
     bed.no_container_failed("shop").await?;
-    pipeline.audit(LINES).await.map(drop)
+    pipeline.audit(LINES).await
 }
 
 async fn set(pipeline: &Pipeline<'_>, what: &str, reason: &str) -> anyhow::Result<()> {
