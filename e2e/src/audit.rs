@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{DeleteParams, LogParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::bed::{KEYS, map, variable};
-use crate::{Bed, Pipeline, until};
+use crate::program::{Program, worker_image};
+use crate::{Bed, Pipeline};
 
 /// What `logpipe verify` found.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,23 +79,11 @@ impl Pipeline<'_> {
             data: Some(files),
             ..ConfigMap::default()
         };
-        let params = PostParams::default();
         let maps = self.bed.api::<ConfigMap>();
         maps.delete(NAME, &DeleteParams::default()).await.ok();
-        maps.create(&params, &files).await?;
-        let pods = self.bed.api::<Pod>();
-        pods.create(&params, &self.bed.auditor()?).await?;
-        let code = until("the audit has ended", Duration::from_mins(5), async || {
-            Ok(exit_code(&pods.get(NAME).await?))
-        })
-        .await?;
-        let text = pods.logs(NAME, &LogParams::default()).await?;
-        pods.delete(NAME, &DeleteParams::default().grace_period(0))
-            .await?;
-        until("the audit is gone", Duration::from_mins(1), async || {
-            Ok(pods.get_opt(NAME).await?.is_none().then_some(()))
-        })
-        .await?;
+        maps.create(&PostParams::default(), &files).await?;
+        self.bed.start(&self.bed.auditor().await?).await?;
+        let (code, text) = self.bed.outcome(NAME, Duration::from_mins(5)).await?;
         let start = text.find('{').unwrap_or(0);
         serde_json::from_str(&text[start..])
             .with_context(|| format!("verify ended with code {code} and said: {text}"))
@@ -103,15 +92,12 @@ impl Pipeline<'_> {
     /// The manifest as one who has a Kafka of their own would write it: `verify` dials what the manifest names.
     async fn for_outside(&self) -> anyhow::Result<String> {
         let object = self.get().await?;
-        let status = object.status.clone().unwrap_or_default();
-        let servers = status.kafka.context("no Kafka is told")?.bootstrap_servers;
         let mut spec = serde_json::to_value(&object.spec)?;
-        if let Some(kafka) = spec["kafka"].as_object_mut() {
-            kafka.remove("managed");
-            kafka.insert(
-                "external".to_owned(),
-                json!({"bootstrapServers": [servers]}),
-            );
+        if object.spec.kafka.external.is_none() {
+            let status = object.status.clone().unwrap_or_default();
+            let servers = status.kafka.context("no Kafka is told")?.bootstrap_servers;
+            let topic = &object.spec.kafka.topic;
+            spec["kafka"] = json!({"external": {"bootstrapServers": [servers]}, "topic": topic});
         }
         let manifest = json!({
             "apiVersion": "logpipe.dev/v1alpha1",
@@ -124,10 +110,10 @@ impl Pipeline<'_> {
 }
 
 impl Bed {
-    fn auditor(&self) -> anyhow::Result<Pod> {
-        let image = variable("LOGPIPE_E2E_WORKER_IMAGE");
-        let image = image.unwrap_or_else(|| "localhost/logpipe-worker:dev".to_owned());
-        let args = [
+    /// `logpipe verify` with every Secret of the namespace, as `logpipe run` finds them on a laptop.
+    async fn auditor(&self) -> anyhow::Result<Program<'_>> {
+        let command = [
+            "/usr/local/bin/logpipe",
             "verify",
             "-f",
             "/audit/manifest.yaml",
@@ -142,50 +128,22 @@ impl Bed {
             "-o",
             "json",
         ];
-        let pod = json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": NAME, "namespace": self.namespace, "labels": map([("app", NAME)])},
-            "spec": {
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [{
-                    "name": NAME,
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["/usr/local/bin/logpipe"],
-                    "args": args,
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false,
-                        "readOnlyRootFilesystem": true,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [
-                        {"name": "audit", "mountPath": "/audit"},
-                        {"name": "keys", "mountPath": format!("/secrets/{KEYS}")},
-                        {"name": "tmp", "mountPath": "/tmp"},
-                    ],
-                }],
-                "volumes": [
-                    {"name": "audit", "configMap": {"name": NAME}},
-                    {"name": "keys", "secret": {"secretName": KEYS}},
-                    {"name": "tmp", "emptyDir": {}},
-                ],
-            },
-        });
-        Ok(serde_json::from_value(pod)?)
+        let mut volumes = vec![
+            ("/audit".to_owned(), json!({"configMap": {"name": NAME}})),
+            ("/tmp".to_owned(), json!({"emptyDir": {}})),
+        ];
+        for secret in self.api::<Secret>().list(&ListParams::default()).await? {
+            let name = secret.name_any();
+            let source = json!({"secret": {"secretName": name}});
+            volumes.push((format!("/secrets/{name}"), source));
+        }
+        Ok(Program {
+            name: NAME,
+            image: worker_image(),
+            command: command.map(str::to_owned).into(),
+            volumes,
+        })
     }
-}
-
-fn exit_code(pod: &Pod) -> Option<i32> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let state = statuses.first()?.state.as_ref()?;
-    Some(state.terminated.as_ref()?.exit_code)
 }
 
 /// A checkpoint as it stands in a data folder, which is where `verify` looks for one.

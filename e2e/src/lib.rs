@@ -9,10 +9,12 @@ mod bundle;
 mod objects;
 mod pipeline;
 mod pods;
+mod program;
 mod wait;
 
 pub use bed::{Bed, run};
 pub use objects::{Objects, operator_writes};
 pub use pipeline::{Pipeline, Totals};
 pub use pods::Starts;
+pub use program::{Program, kafka_image, worker_image};
 pub use wait::{nothing, until};

@@ -3,11 +3,15 @@
 
 mod brokers;
 mod config;
+mod external;
+mod files;
 mod idle;
 mod invalid;
 mod quickstart;
 mod scale;
 mod suspend;
+mod topic;
+mod upgrade;
 
 use std::time::Duration;
 
