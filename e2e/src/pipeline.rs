@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use logpipe_api::LogPipeline;
@@ -212,5 +212,23 @@ impl Pipeline<'_> {
         self.wait_for_lines(now.rows + now.dead + 1, within)
             .await
             .map(drop)
+    }
+
+    /// Fails when all lines are committed already: what the test did then met no load.
+    pub async fn is_under_load(&self, lines: u64) -> anyhow::Result<()> {
+        let now = self.totals().await?;
+        ensure!(
+            now.rows + now.dead < lines,
+            "the load ended before the faults and changes did: {now:?}"
+        );
+        Ok(())
+    }
+
+    /// Has the rest of a generator's lines as fast as it goes, waits until they are committed, and audits.
+    pub async fn finish(&self, lines: u64) -> anyhow::Result<()> {
+        self.edit(&json!({"source": {"generator": {"eventsPerSecond": 0}}}))
+            .await?;
+        self.wait_for_lines(lines, Duration::from_mins(4)).await?;
+        self.audit(lines).await
     }
 }

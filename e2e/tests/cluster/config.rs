@@ -47,7 +47,7 @@ async fn three(bed: &Bed) -> anyhow::Result<()> {
         bed.workers().await? == workers,
         "a worker was started again"
     );
-    end(&pipeline).await
+    pipeline.finish(LINES).await
 }
 
 async fn one(bed: &Bed) -> anyhow::Result<()> {
@@ -59,7 +59,7 @@ async fn one(bed: &Bed) -> anyhow::Result<()> {
         "a worker was started again"
     );
     bed.no_container_failed("shop").await?;
-    end(&pipeline).await
+    pipeline.finish(LINES).await
 }
 
 async fn start(bed: &Bed, brokers: i32) -> anyhow::Result<Pipeline<'_>> {
@@ -113,11 +113,4 @@ async fn rolls(
         pipeline.wait_for_more(Duration::from_mins(2)).await?;
     }
     Ok(())
-}
-
-async fn end(pipeline: &Pipeline<'_>) -> anyhow::Result<()> {
-    let fast = json!({"source": {"generator": {"eventsPerSecond": 0}}});
-    pipeline.edit(&fast).await?;
-    pipeline.wait_for_lines(LINES, START).await?;
-    pipeline.audit(LINES).await
 }

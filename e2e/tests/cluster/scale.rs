@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use anyhow::ensure;
 use kube::api::{Patch, PatchParams};
 use logpipe_api::LogPipeline;
 use logpipe_e2e::{Bed, run, until};
@@ -48,15 +47,7 @@ async fn scale(bed: &Bed) -> anyhow::Result<()> {
             pipeline.wait_for_more(Duration::from_mins(2)).await?;
         }
     }
-    let now = pipeline.totals().await?;
-    ensure!(
-        now.rows + now.dead < LINES,
-        "the load ended before the last change: {now:?}"
-    );
+    pipeline.is_under_load(LINES).await?;
     bed.no_container_failed("shop").await?;
-    pipeline
-        .edit(&json!({"source": {"generator": {"eventsPerSecond": 0}}}))
-        .await?;
-    pipeline.wait_for_lines(LINES, START).await?;
-    pipeline.audit(LINES).await
+    pipeline.finish(LINES).await
 }

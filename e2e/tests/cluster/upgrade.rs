@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
-use logpipe_e2e::{Bed, Pipeline, run, until, worker_image};
+use logpipe_e2e::{Bed, run, until, worker_image};
 use serde_json::json;
 
 use crate::START;
@@ -41,7 +41,9 @@ async fn under_load(bed: &Bed, next: &str) -> anyhow::Result<()> {
         bed.say(&format!("operator and workers have {image}"));
         pipeline.wait_for_more(Duration::from_mins(2)).await?;
     }
-    end(bed, &pipeline).await
+    pipeline.is_under_load(LINES).await?;
+    bed.no_container_failed("shop").await?;
+    pipeline.finish(LINES).await
 }
 
 /// As an upgrade of the chart does it: another operator, whose workers are of another image.
@@ -89,18 +91,4 @@ async fn rolled(bed: &Bed, image: &str) -> anyhow::Result<()> {
         },
     )
     .await
-}
-
-async fn end(bed: &Bed, pipeline: &Pipeline<'_>) -> anyhow::Result<()> {
-    let now = pipeline.totals().await?;
-    ensure!(
-        now.rows + now.dead < LINES,
-        "the load ended before the upgrades did: {now:?}"
-    );
-    pipeline
-        .edit(&json!({"source": {"generator": {"eventsPerSecond": 0}}}))
-        .await?;
-    pipeline.wait_for_lines(LINES, START).await?;
-    bed.no_container_failed("shop").await?;
-    pipeline.audit(LINES).await
 }
