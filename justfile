@@ -22,6 +22,9 @@ chaos *ARGS:
 parts *ARGS:
     hack/test-parts {{ARGS}}
 
+operator *ARGS:
+    hack/test-operator {{ARGS}}
+
 chaos-parts *ARGS:
     hack/chaos-parts {{ARGS}}
 

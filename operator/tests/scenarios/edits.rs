@@ -2,17 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::fake::FakeApi;
-use crate::{PIPELINE, converge, install, look, quickstart, same, schema, stored};
+use crate::quickstart;
+use crate::server::{Server, same};
 
-/// Stores another spec, as an edit does.
-pub(crate) fn edit(api: &FakeApi, spec: &Value) {
-    let mut object = api.get(PIPELINE).unwrap();
-    object["spec"] = stored(spec)["spec"].clone();
-    let generation = object["metadata"]["generation"].as_i64().unwrap();
-    object["metadata"]["generation"] = json!(generation + 1);
-    api.put(PIPELINE, object);
-}
+const SEEDS: u64 = 15;
+const EDITS: usize = 20;
 
 /// xorshift64*: the same edits for the same seed.
 struct Random(u64);
@@ -32,156 +26,164 @@ impl Random {
 }
 
 /// Where an edit may go, and what it may put there. Some of it the rules refuse, some of it the operator.
-fn places() -> Vec<(&'static str, Vec<Value>)> {
-    vec![
-        (
-            "/suspend",
-            vec![json!("None"), json!("Sources"), json!("All")],
-        ),
-        (
-            "/deletionPolicy/volumes",
-            vec![json!("Retain"), json!("Delete")],
-        ),
-        (
-            "/images/pullPolicy",
-            vec![json!("Always"), json!("IfNotPresent")],
-        ),
-        (
-            "/images/worker",
-            vec![
-                json!({"repository": "w", "tag": "2"}),
-                json!({"repository": "w"}),
-            ],
-        ),
-        (
-            "/kafka/managed/replicas",
-            vec![json!(1), json!(2), json!(3), json!(5)],
-        ),
-        (
-            "/kafka/managed/config",
-            vec![
-                json!({}),
-                json!({"log.retention.hours": "1"}),
-                json!({"listeners": "x"}),
-            ],
-        ),
-        (
-            "/kafka/managed/jvm/heapPercent",
-            vec![json!(20), json!(50), json!(5)],
-        ),
-        (
-            "/kafka/managed/resources",
-            vec![
-                json!({"limits": {"memory": "2Gi"}}),
-                json!({"limits": {"memory": "64Mi"}}),
-            ],
-        ),
-        (
-            "/kafka/managed/storage/size",
-            vec![json!("8Gi"), json!("9Gi")],
-        ),
-        (
-            "/kafka/topic/partitions",
-            vec![json!(3), json!(4), json!(9)],
-        ),
-        ("/kafka/topic/replicationFactor", vec![json!(1), json!(3)]),
-        (
-            "/kafka/topic/config",
-            vec![json!({"retention.ms": "1000"}), json!({})],
-        ),
-        ("/etl/replicas", vec![json!(1), json!(4), json!(0)]),
-        (
-            "/etl/resources",
-            vec![json!({"requests": {"cpu": "1"}}), json!({})],
-        ),
-        ("/source/producer/lingerMs", vec![json!(1), json!(100)]),
-        (
-            "/source/generator/eventsPerSecond",
-            vec![json!(0), json!(5)],
-        ),
-        ("/sink/rotation/intervalSeconds", vec![json!(10), json!(60)]),
-        (
-            "/sink/s3/credentials",
-            vec![
-                json!({"secretRef": {"name": "a"}}),
-                json!({"secretRef": {"name": "b.c"}}),
-            ],
-        ),
-        (
-            "/transform/parser",
-            vec![
-                json!({"type": "Json"}),
-                json!({"type": "Regex", "pattern": "^(?<message>.*)$"}),
-            ],
-        ),
-    ]
+fn places() -> Vec<(String, Vec<Value>)> {
+    let places = json!([
+        ["/suspend", ["None", "Sources", "All"]],
+        ["/deletionPolicy/volumes", ["Retain", "Delete"]],
+        ["/images/pullPolicy", ["Always", "IfNotPresent"]],
+        ["/images/worker", [{"repository": "w", "tag": "2"}, {"repository": "w"}, null]],
+        ["/images/pullSecrets", [[{"name": "a"}, {"name": "b"}], [{"name": "b"}], null]],
+        ["/scheduling/nodeSelector", [{"disk": "ssd"}, {"disk": "hdd", "zone": "a"}, null]],
+        ["/scheduling/tolerations", [
+            [{"key": "logs", "operator": "Exists"}],
+            [{"operator": "Exists", "value": "x"}],
+            [{"key": "a", "value": "b"}, {"operator": "Exists"}],
+            null,
+        ]],
+        ["/kafka/managed/replicas", [1, 2, 3, 5]],
+        ["/kafka/managed/config", [{}, {"log.retention.hours": "1"}, {"listeners": "x"}, null]],
+        ["/kafka/managed/jvm/heapPercent", [20, 50, 5]],
+        ["/kafka/managed/resources", [{"limits": {"memory": "2Gi"}}, {"limits": {"memory": "64Mi"}}, null]],
+        ["/kafka/managed/storage/size", ["8Gi", "9Gi"]],
+        ["/kafka/topic/partitions", [3, 4, 9]],
+        ["/kafka/topic/replicationFactor", [1, 3, null]],
+        ["/kafka/topic/config", [{"retention.ms": "1000"}, {}]],
+        ["/etl/replicas", [1, 4, 0]],
+        ["/etl/resources", [{"requests": {"cpu": "1"}}, {}, null]],
+        ["/etl/serviceAccountName", ["mine", null]],
+        ["/etl/groupId", ["g", "a group", null]],
+        ["/source/producer/lingerMs", [1, 100]],
+        ["/source/generator/eventsPerSecond", [0, 5]],
+        ["/sink/rotation/intervalSeconds", [10, 60]],
+        ["/sink/s3/credentials", [{"secretRef": {"name": "a"}}, {"secretRef": {"name": "b.c"}}, null]],
+        ["/transform/parser", [{"type": "Json"}, {"type": "Regex", "pattern": "^(?<message>.*)$"}]],
+    ]);
+    serde_json::from_value(places).unwrap()
 }
 
+/// Puts a value there; `null` takes away what is there.
 fn set(spec: &mut Value, pointer: &str, value: Value) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
     let mut node = spec;
-    for name in pointer.split('/').skip(1) {
+    for name in parent.split('/').skip(1) {
         if node.get(name).is_none() {
             node[name] = json!({});
         }
         node = &mut node[name];
     }
-    *node = value;
+    if value.is_null() {
+        node.as_object_mut().unwrap().remove(name);
+    } else {
+        node[name] = value;
+    }
 }
 
-/// Whether the API server would take the edit.
-fn admitted(old: &Value, new: &Value) -> bool {
-    let bounds = |spec: &Value| {
-        let heap = spec["kafka"]["managed"]["jvm"]["heapPercent"]
-            .as_i64()
-            .unwrap_or(50);
-        let replicas = spec["etl"]["replicas"].as_i64().unwrap_or(1);
-        heap >= 10 && replicas >= 1
-    };
-    let rules = kube_cel::Validator::new();
-    bounds(new)
-        && rules
-            .validate(schema(), &stored(new), Some(&stored(old)))
-            .is_ok()
-}
-
-/// Takes out what the operator refuses.
+/// Takes out what the operator may refuse.
 fn mend(spec: &mut Value) {
     let managed = spec["kafka"]["managed"].as_object_mut().unwrap();
     managed.remove("config");
     managed.remove("resources");
-    if let Some(topic) = spec["kafka"]["topic"].as_object_mut() {
+    if let Some(Value::Object(topic)) = spec.pointer_mut("/kafka/topic") {
         topic.remove("replicationFactor");
     }
 }
 
-#[tokio::test]
-async fn random_edits_end_where_a_fresh_install_does() {
-    let places = places();
-    for seed in 1..=15 {
-        let mut random = Random(seed);
-        let mut spec = quickstart();
-        let api = install(&spec);
-        converge(&api).await;
-        for _ in 0..20 {
-            let (pointer, values) = &places[random.below(places.len())];
-            let mut wanted = spec.clone();
-            set(&mut wanted, pointer, random.pick(values));
-            if !admitted(&spec, &wanted) {
-                continue;
-            }
-            spec = wanted;
-            edit(&api, &spec);
-            // Some edits come while the last one is still being carried out.
-            look(&api).await.unwrap();
-            if random.below(2) == 0 {
-                converge(&api).await;
-            }
+/// The edits of one seed, one after the other, on the pipeline of a server.
+pub(crate) struct Chain {
+    random: Random,
+    places: Vec<(String, Vec<Value>)>,
+    spec: Value,
+    /// Edits that the API server took.
+    pub(crate) taken: usize,
+    /// Edits that it refused.
+    pub(crate) refused: usize,
+}
+
+impl Chain {
+    /// Begins with the quickstart.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            places: places(),
+            spec: quickstart(),
+            taken: 0,
+            refused: 0,
         }
-        mend(&mut spec);
-        edit(&api, &spec);
-        converge(&api).await;
-        let fresh = install(&spec);
-        converge(&fresh).await;
-        same(&api, &fresh, &format!("seed {seed}: {spec}"));
     }
+
+    /// The next edit.
+    pub(crate) async fn step(&mut self, server: &Server) {
+        let (pointer, values) = &self.places[self.random.below(self.places.len())];
+        let mut wanted = self.spec.clone();
+        set(&mut wanted, pointer, self.random.pick(values));
+        if server.edit(&wanted).await.is_ok() {
+            self.spec = wanted;
+            self.taken += 1;
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// Takes out what the operator refuses; what the manifest is then.
+    pub(crate) async fn mended(mut self, server: &Server) -> Value {
+        mend(&mut self.spec);
+        server.edit(&self.spec).await.unwrap();
+        self.spec
+    }
+}
+
+/// Another one is other edits.
+pub(crate) fn first_seed() -> u64 {
+    let set = std::env::var("LOGPIPE_TEST_SEED").ok();
+    set.map_or(1, |text| text.parse().unwrap())
+}
+
+pub(crate) async fn random(server: &Server) {
+    let first = first_seed();
+    let (mut taken, mut refused, mut told) = (0, 0, 0);
+    for seed in first..first + SEEDS {
+        let mut chain = Chain::new(seed);
+        server.install(&quickstart()).await;
+        server.converge().await;
+        for _ in 0..EDITS {
+            chain.step(server).await;
+            // Some edits come while the last one is still being carried out, by an operator that dies.
+            match chain.random.below(4) {
+                0 => server.converge().await,
+                1 => {
+                    server.wire.crash_after(1 + chain.random.below(4));
+                    server.look().await.ok();
+                    server.wire.revive();
+                }
+                _ => server.look().await.unwrap(),
+            }
+            told += usize::from(is_stalled(server).await);
+        }
+        (taken, refused) = (taken + chain.taken, refused + chain.refused);
+        let spec = chain.mended(server).await;
+        server.converge().await;
+        let edited = server.essence().await;
+        server.wipe().await;
+        server.install(&spec).await;
+        server.converge().await;
+        let fresh = server.essence().await;
+        same(&edited, &fresh, &format!("seed {seed}: {spec}"));
+        server.wipe().await;
+    }
+    println!(
+        "seeds {first} to {}: {taken} edits taken, {refused} refused; stalled after {told} of them",
+        first + SEEDS - 1
+    );
+    assert_eq!(taken + refused, EDITS * SEEDS as usize);
+    assert!(refused > 10 && told > 10);
+}
+
+async fn is_stalled(server: &Server) -> bool {
+    let object = server.pipelines().get("demo").await.unwrap();
+    let conditions = object.data["status"]["conditions"].as_array();
+    let mut stalled = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition["type"] == "Stalled");
+    stalled.any(|condition| condition["status"] == "True")
 }

@@ -11,6 +11,8 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use crate::schema;
+
 /// `kind-plural/name`, in one namespace.
 type Objects = BTreeMap<String, Value>;
 
@@ -21,9 +23,6 @@ pub(crate) struct FakeApi(Arc<Mutex<State>>);
 struct State {
     objects: Objects,
     versions: u64,
-    writes: Vec<String>,
-    /// After so many writes every answer is lost, though the write that was on its way is done.
-    crash_after: Option<usize>,
     /// Kinds that cannot be written.
     refused: Vec<String>,
 }
@@ -66,47 +65,8 @@ impl FakeApi {
         self.0.lock().unwrap().objects.keys().cloned().collect()
     }
 
-    /// What was written since the last call.
-    pub(crate) fn writes(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().writes)
-    }
-
-    pub(crate) fn crash_after(&self, writes: Option<usize>) {
-        let mut state = self.0.lock().unwrap();
-        state.writes.clear();
-        state.crash_after = writes;
-    }
-
     pub(crate) fn refuse(&self, kinds: &[&str]) {
         self.0.lock().unwrap().refused = kinds.iter().map(|&kind| kind.to_owned()).collect();
-    }
-
-    /// Everything but what differs from server to server.
-    pub(crate) fn essence(&self) -> Objects {
-        let mut objects = self.0.lock().unwrap().objects.clone();
-        objects.retain(|key, _| !key.starts_with("logpipelines/"));
-        for object in objects.values_mut() {
-            let metadata = object["metadata"].as_object_mut().unwrap();
-            metadata
-                .retain(|key, _| !["uid", "resourceVersion", "generation"].contains(&key.as_str()));
-            object.as_object_mut().unwrap().remove("status");
-        }
-        objects
-    }
-
-    /// What the cluster's own controllers do: pods run, Jobs come to their end.
-    pub(crate) fn settle(&self) {
-        let mut state = self.0.lock().unwrap();
-        for (key, object) in &mut state.objects {
-            let generation = object["metadata"]["generation"].clone();
-            if key.starts_with("statefulsets/") {
-                let replicas = object["spec"]["replicas"].clone();
-                object["status"] = json!({"replicas": replicas, "readyReplicas": replicas, "observedGeneration": generation});
-            }
-            if key.starts_with("jobs/") {
-                object["status"] = json!({"succeeded": 1});
-            }
-        }
     }
 }
 
@@ -122,13 +82,6 @@ impl State {
         if path.contains("/events") {
             return (StatusCode::OK, body.clone());
         }
-        if is_write
-            && self
-                .crash_after
-                .is_some_and(|writes| self.writes.len() > writes)
-        {
-            return failure(500, "InternalError");
-        }
         let (plural, name, status) = address(path);
         let key = format!("{plural}/{name}");
         if !is_write && name.is_empty() {
@@ -143,23 +96,43 @@ impl State {
         if self.refused.contains(&plural) {
             return failure(403, "Forbidden");
         }
-        let answer = match *method {
+        match *method {
+            Method::POST => self.create(&plural, body),
+            Method::PUT => self.replace(&key, body),
             Method::PATCH if status => self.patch_status(&key, body),
             Method::PATCH if plural == "logpipelines" => self.merge(&key, body),
             Method::PATCH => self.apply(&key, body),
             Method::DELETE => self.delete(&key, body),
             _ => failure(405, "MethodNotAllowed"),
-        };
-        if answer.0.is_success() {
-            self.writes.push(format!("{method} {key}"));
         }
-        if self
-            .crash_after
-            .is_some_and(|writes| self.writes.len() > writes)
-        {
-            return failure(500, "InternalError");
+    }
+
+    fn create(&mut self, plural: &str, body: &Value) -> (StatusCode, Value) {
+        let key = format!("{plural}/{}", body["metadata"]["name"].as_str().unwrap());
+        let mut object = body.clone();
+        if plural == "logpipelines" {
+            object = kube_cel::apply_defaults(schema(), &object);
+            object["metadata"]["generation"] = json!(1);
         }
-        answer
+        self.store(&key, object);
+        (StatusCode::OK, self.objects[&key].clone())
+    }
+
+    /// Another spec of a pipeline, if the rules of its CRD take it.
+    fn replace(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
+        let old = self.objects[key].clone();
+        let mut new = kube_cel::apply_defaults(schema(), body);
+        let rules = kube_cel::Validator::new();
+        if let Err(errors) = rules.validate(schema(), &new, Some(&old)) {
+            return failure(422, &format!("{errors:?}"));
+        }
+        if !in_bounds(&new["spec"]) {
+            return failure(422, "Invalid");
+        }
+        let generation = old["metadata"]["generation"].as_u64().unwrap();
+        new["metadata"]["generation"] = json!(generation + u64::from(old["spec"] != new["spec"]));
+        self.store(key, new);
+        (StatusCode::OK, self.objects[key].clone())
     }
 
     fn store(&mut self, key: &str, mut object: Value) {
@@ -251,7 +224,8 @@ impl State {
         let Some(mut object) = self.objects.get(key).cloned() else {
             return failure(404, "NotFound");
         };
-        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+        let version = &body["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
             return failure(409, "Conflict");
         }
         object["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
@@ -268,15 +242,30 @@ impl State {
     }
 
     fn delete(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
-        let Some(object) = self.objects.get(key) else {
+        let Some(mut object) = self.objects.get(key).cloned() else {
             return failure(404, "NotFound");
         };
-        if body["preconditions"]["uid"] != object["metadata"]["uid"] {
+        let uid = &body["preconditions"]["uid"];
+        if !uid.is_null() && *uid != object["metadata"]["uid"] {
             return failure(409, "Conflict");
         }
-        let object = self.objects.remove(key).unwrap();
+        let held = object["metadata"]["finalizers"].as_array();
+        if held.is_some_and(|finalizers| !finalizers.is_empty()) {
+            object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+            self.store(key, object.clone());
+        } else {
+            self.objects.remove(key);
+        }
         (StatusCode::OK, object)
     }
+}
+
+/// What the schema says beside its rules, as far as the tests go beyond it.
+fn in_bounds(spec: &Value) -> bool {
+    let heap = &spec["kafka"]["managed"]["jvm"]["heapPercent"];
+    let replicas = &spec["etl"]["replicas"];
+    let group = spec["etl"]["groupId"].as_str().unwrap_or_default();
+    heap.as_i64().unwrap_or(50) >= 10 && replicas.as_i64().unwrap_or(1) >= 1 && !group.contains(' ')
 }
 
 /// `/apis/apps/v1/namespaces/data/statefulsets/x/status`

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod crashes;
 mod edits;
 mod fake;
+mod real;
+mod server;
+mod wire;
 
 use std::sync::OnceLock;
 
@@ -12,8 +16,9 @@ use fake::FakeApi;
 use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
 use logpipe_operator::config::Config;
-use logpipe_operator::controller::{self, Context};
+use logpipe_operator::controller;
 use serde_json::{Value, json};
+use server::Server;
 
 const PIPELINE: &str = "logpipelines/demo";
 
@@ -64,42 +69,25 @@ pub(crate) fn install(spec: &Value) -> FakeApi {
     api
 }
 
-/// One look at the pipeline, by an operator that has just started.
-pub(crate) async fn look(api: &FakeApi) -> Result<(), controller::Error> {
-    let Some(object) = api.get(PIPELINE) else {
-        return Ok(());
-    };
-    let object: LogPipeline = serde_json::from_value(object).unwrap();
-    let context = Context::new(api.client(), config());
-    controller::reconcile(&object, &context).await.map(drop)
+/// Stores another spec, as an edit does.
+fn edit(api: &FakeApi, spec: &Value) {
+    let mut object = api.get(PIPELINE).unwrap();
+    object["spec"] = stored(spec)["spec"].clone();
+    let generation = object["metadata"]["generation"].as_i64().unwrap();
+    object["metadata"]["generation"] = json!(generation + 1);
+    api.put(PIPELINE, object);
 }
 
-/// Until nothing changes any more.
-pub(crate) async fn converge(api: &FakeApi) {
-    for _ in 0..20 {
-        api.writes();
-        look(api).await.unwrap();
-        if api.writes().is_empty() {
-            let before = api.essence();
-            api.settle();
-            look(api).await.unwrap();
-            if api.writes().is_empty() && api.essence() == before {
-                return;
-            }
-        }
-    }
-    panic!("it does not come to rest");
+async fn look(api: &FakeApi) -> Result<(), controller::Error> {
+    Server::fake(api).look().await
 }
 
-/// Says which objects differ, and not all of them.
-#[track_caller]
-pub(crate) fn same(api: &FakeApi, fresh: &FakeApi, when: &str) {
-    let (is, should) = (api.essence(), fresh.essence());
-    let names: Vec<&String> = is.keys().chain(should.keys()).collect();
-    let differ = names
-        .into_iter()
-        .filter(|&name| is.get(name) != should.get(name));
-    assert_eq!(differ.collect::<Vec<_>>(), Vec::<&String>::new(), "{when}");
+async fn converge(api: &FakeApi) {
+    Server::fake(api).converge().await;
+}
+
+async fn settle(api: &FakeApi) {
+    Server::fake(api).settle().await;
 }
 
 fn condition(api: &FakeApi, kind: &str) -> (String, String, String) {
@@ -130,18 +118,18 @@ async fn a_pipeline_comes_up_in_its_order() {
     is_ready(&api, "False", "BrokersStarting");
     assert!(api.keys().contains(&"statefulsets/demo-kafka".to_owned()));
     assert!(!api.keys().iter().any(|key| key.starts_with("jobs/")));
-    api.settle();
+    settle(&api).await;
     look(&api).await.unwrap();
     is_ready(&api, "False", "TopicPending");
     assert!(!api.keys().contains(&"statefulsets/demo-etl".to_owned()));
-    api.settle();
+    settle(&api).await;
     look(&api).await.unwrap();
     is_ready(&api, "False", "SourceStarting");
     assert!(
         api.keys()
             .contains(&"configmaps/demo-checkpoint-p00002".to_owned())
     );
-    api.settle();
+    settle(&api).await;
     look(&api).await.unwrap();
     is_ready(&api, "True", "Running");
     assert_eq!(condition(&api, "Stalled").0, "False");
@@ -150,30 +138,32 @@ async fn a_pipeline_comes_up_in_its_order() {
 #[tokio::test]
 async fn nothing_is_written_when_nothing_changed() {
     let api = install(&quickstart());
-    converge(&api).await;
+    let server = Server::fake(&api);
+    server.converge().await;
     for _ in 0..3 {
-        look(&api).await.unwrap();
+        server.look().await.unwrap();
     }
-    assert_eq!(api.writes(), Vec::<String>::new());
+    assert_eq!(server.wire.writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_crash_after_any_write_ends_where_a_fresh_install_does() {
-    let fresh = install(&quickstart());
-    converge(&fresh).await;
-    for writes in 0..40 {
-        let api = install(&quickstart());
-        for _ in 0..4 {
-            api.crash_after(Some(writes));
-            // It may fail: that is the crash.
-            look(&api).await.ok();
-            api.settle();
-        }
-        api.crash_after(None);
-        converge(&api).await;
-        same(&api, &fresh, &format!("after {writes} writes"));
-        is_ready(&api, "True", "Running");
-    }
+    crashes::of_an_install(&Server::fake(&FakeApi::default())).await;
+}
+
+#[tokio::test]
+async fn a_crash_amid_an_edit_ends_where_a_fresh_install_does() {
+    crashes::of_an_edit(&Server::fake(&FakeApi::default())).await;
+}
+
+#[tokio::test]
+async fn a_crash_amid_a_deletion_leaves_nothing_that_holds_it() {
+    crashes::of_a_deletion(&Server::fake(&FakeApi::default())).await;
+}
+
+#[tokio::test]
+async fn random_edits_end_where_a_fresh_install_does() {
+    edits::random(&Server::fake(&FakeApi::default())).await;
 }
 
 #[tokio::test]
@@ -194,7 +184,7 @@ async fn another_topic_is_another_job_and_the_old_one_goes() {
     converge(&api).await;
     let mut spec = quickstart();
     spec["kafka"]["topic"] = json!({"partitions": 6});
-    edits::edit(&api, &spec);
+    edit(&api, &spec);
     converge(&api).await;
     let jobs = api
         .keys()
@@ -240,10 +230,10 @@ async fn what_a_worker_wrote_is_left_alone_and_told() {
 async fn a_wrong_edit_is_told_and_what_runs_goes_on() {
     let api = install(&quickstart());
     converge(&api).await;
-    let before = api.essence();
+    let before = Server::fake(&api).essence().await;
     let mut spec = quickstart();
     spec["kafka"]["managed"]["config"] = json!({"listeners": "x"});
-    edits::edit(&api, &spec);
+    edit(&api, &spec);
     look(&api).await.unwrap();
     is_ready(&api, "False", "InvalidSpec");
     let (stalled, _, message) = condition(&api, "Stalled");
@@ -252,7 +242,7 @@ async fn a_wrong_edit_is_told_and_what_runs_goes_on() {
         message.contains("spec.kafka.managed.config[listeners]"),
         "{message}"
     );
-    assert_eq!(api.essence(), before);
+    assert_eq!(Server::fake(&api).essence().await, before);
 }
 
 #[tokio::test]
@@ -272,7 +262,8 @@ async fn what_the_server_refuses_is_told_and_tried_again() {
     is_ready(&api, "True", "Running");
 }
 
-fn pod(component: &str) -> Value {
+/// A pod of the pipeline.
+pub(crate) fn pod(component: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("demo-{component}-0"), "namespace": "data", "labels": {
