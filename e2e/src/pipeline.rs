@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Condition;
@@ -50,7 +51,27 @@ impl Bed {
         })
     }
 
-    /// The manifest of such a pipeline.
+    /// Makes the pipeline of an example, which is YAML; `spec` is what differs.
+    pub async fn example(&self, text: &str, spec: &Value) -> anyhow::Result<Pipeline<'_>> {
+        let mut object: Value = serde_yaml::from_str(text)?;
+        // The test's own prefix, and volumes that go with it.
+        let bed = json!({
+            "deletionPolicy": {"volumes": "Delete"},
+            "sink": {"s3": {"prefix": format!("{}/", self.namespace), "endpoint": Self::endpoint()}},
+        });
+        merge(&mut object["spec"], &bed);
+        merge(&mut object["spec"], spec);
+        let api = self.api::<LogPipeline>();
+        let made = api
+            .create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
+        Ok(Pipeline {
+            bed: self,
+            name: made.name_any(),
+        })
+    }
+
+    /// The manifest of a small pipeline.
     pub fn manifest(&self, name: &str, spec: &Value) -> Value {
         let mut object = json!({
             "apiVersion": "logpipe.dev/v1alpha1",

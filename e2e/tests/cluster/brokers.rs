@@ -8,6 +8,8 @@ use crate::START;
 
 const LINES: u64 = 400_000;
 
+const EXAMPLE: &str = include_str!("../../../examples/brokers.yaml");
+
 #[tokio::test]
 async fn every_pod_a_disk_and_the_operator_may_go_under_load() {
     run("brokers", brokers).await;
@@ -16,12 +18,17 @@ async fn every_pod_a_disk_and_the_operator_may_go_under_load() {
 async fn brokers(bed: &Bed) -> anyhow::Result<()> {
     let spec = json!({
         "source": {"generator": {"maxEvents": LINES, "eventsPerSecond": 500}},
-        "kafka": {"managed": {"replicas": 3}, "topic": {"partitions": 6}},
-        "etl": {"replicas": 2},
+        "kafka": {"managed": {"resources": {"requests": {"cpu": "100m"}}}},
+        "etl": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}},
+        "sink": {"rotation": {"intervalSeconds": 5}},
     });
-    let pipeline = bed.pipeline("shop", &spec).await?;
+    let pipeline = bed.example(EXAMPLE, &spec).await?;
     pipeline.wait_until_ready(START).await?;
     bed.say("ready");
+    ensure!(
+        bed.pods("shop", "kafka").await?.len() == 3,
+        "the example has other than three brokers"
+    );
     pipeline.wait_for_lines(1, START).await?;
     for (component, grace_seconds) in [
         ("source", None),

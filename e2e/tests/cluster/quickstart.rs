@@ -10,6 +10,8 @@ use crate::START;
 
 const LINES: u64 = 100_000;
 
+const EXAMPLE: &str = include_str!("../../../examples/cluster.yaml");
+
 #[tokio::test]
 async fn a_manifest_becomes_rows_and_its_deletion_leaves_nothing() {
     run("quickstart", quickstart).await;
@@ -19,8 +21,11 @@ async fn quickstart(bed: &Bed) -> anyhow::Result<()> {
     let kinds = bed.kinds().await?;
     let before: BTreeSet<String> = bed.objects(&kinds).await?.into_keys().collect();
     let begun = bed.seconds();
-    let spec = json!({"source": {"generator": {"maxEvents": LINES, "eventsPerSecond": 0}}});
-    let pipeline = bed.pipeline("demo", &spec).await?;
+    let spec = json!({
+        "source": {"generator": {"maxEvents": LINES, "eventsPerSecond": 0}},
+        "sink": {"rotation": {"intervalSeconds": 5}},
+    });
+    let pipeline = bed.example(EXAMPLE, &spec).await?;
     pipeline.wait_until_ready(START).await?;
     let ready = bed.seconds() - begun;
     pipeline.wait_for_lines(1, START).await?;
@@ -40,7 +45,7 @@ async fn quickstart(bed: &Bed) -> anyhow::Result<()> {
     pipeline.wait_until_told(totals).await?;
     pipeline.delete().await?;
     until("the pipeline is gone", Duration::from_mins(5), async || {
-        let found = bed.api::<LogPipeline>().get_opt("demo").await?;
+        let found = bed.api::<LogPipeline>().get_opt(&pipeline.name).await?;
         Ok(found.is_none().then_some(()))
     })
     .await?;

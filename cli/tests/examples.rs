@@ -1,0 +1,44 @@
+//! The manifests of `examples/`, which people copy: each must be good, and each must be told of.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn examples() -> Vec<String> {
+    let folder = fs::read_dir(root().join("examples")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    assert!(names.len() >= 6, "the examples are gone: {names:?}");
+    names
+}
+
+#[test]
+fn each_example_is_valid_without_a_warning() {
+    for name in examples() {
+        let output = Command::new(env!("CARGO_BIN_EXE_logpipe"))
+            .args(["validate", "-f", &format!("examples/{name}")])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{name}: {said}");
+        assert!(said.contains("1 pipeline valid"), "{name}: {said}");
+        assert!(!said.contains("warning"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_documentation_tells_of_each_example() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    for name in examples() {
+        let link = format!("(../examples/{name})");
+        assert!(index.contains(&link), "docs/README.md has no {link}");
+    }
+}
