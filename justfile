@@ -34,6 +34,15 @@ chart *ARGS:
 e2e *ARGS:
     hack/e2e --cluster local {{ARGS}}
 
+kind-up:
+    hack/kind up
+
+kind-down:
+    hack/kind down
+
+release *ARGS:
+    hack/release {{ARGS}}
+
 docs:
     python3 hack/check_links.py
 
