@@ -1,7 +1,9 @@
 # The images of Logpipe: the worker with the command line, and the operator. For each platform that the builder can run:
 #
-#   docker buildx build --target worker   --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-worker:0.1.0 .
-#   docker buildx build --target operator --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-operator:0.1.0 .
+#   docker buildx build --target worker   --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-worker:VERSION .
+#   docker buildx build --target operator --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-operator:VERSION .
+#
+# The number is in Cargo.toml: --build-arg VERSION=…, as hack/release gives it.
 #
 # An image holds the programs, the libraries that they load, and the certificates of authorities: no shell and no
 # package manager. hack/images, which makes the images for tests, puts the same files together.
@@ -19,7 +21,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     CARGO_TARGET_DIR=/cache/$(uname -m) hack/images files /images
 
 FROM scratch AS operator
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="logpipe-operator" \
       org.opencontainers.image.description="Makes a LogPipeline what its manifest says" \
@@ -33,7 +35,7 @@ ENV PATH=/usr/local/bin
 ENTRYPOINT ["/usr/local/bin/logpipe-operator"]
 
 FROM scratch AS worker
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="logpipe-worker" \
       org.opencontainers.image.description="The roles of a pipeline, and the command line" \
