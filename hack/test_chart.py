@@ -348,6 +348,13 @@ def the_version_is_that_of_the_workspace():
     assert chart["version"] == chart["appVersion"] == version, f"Chart.yaml does not say {version}"
 
 
+def the_example_of_artifact_hub_is_ours():
+    chart = yaml.load((CHART / "Chart.yaml").read_text(encoding="utf-8"), LOADER)
+    told = yaml.load(chart["annotations"]["artifacthub.io/crdsExamples"], LOADER)
+    ours = yaml.load((ROOT / "examples/cluster.yaml").read_text(encoding="utf-8"), LOADER)
+    assert told == [ours], "Chart.yaml and examples/cluster.yaml differ"
+
+
 # --- schemas -------------------------------------------------------------------------------------------------------
 
 
@@ -416,6 +423,7 @@ def main(arguments):
     generated(arguments == ["--bless"])
     every_value_is_described_and_has_a_schema()
     the_version_is_that_of_the_workspace()
+    the_example_of_artifact_hub_is_ours()
     for helm, program in HELM.items():
         run([tool(program), "lint", "--strict", "--quiet", CHART])
         for values, checks in CASES:
