@@ -12,8 +12,11 @@ fn root() -> PathBuf {
 
 fn examples() -> Vec<String> {
     let folder = fs::read_dir(root().join("examples")).unwrap();
-    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    let paths = folder.map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
     names.sort();
     assert!(names.len() >= 6, "the examples are gone: {names:?}");
     names

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use anyhow::ensure;
 use kube::ResourceExt;
 use logpipe_e2e::{Bed, Pipeline, run};
 use serde_json::json;
