@@ -28,7 +28,7 @@ pub struct Plans {
 }
 
 /// A plan with every choice made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Frozen {
     /// The plan.
@@ -69,11 +69,15 @@ impl Plans {
     }
 
     /// A plan by its hash.
-    pub fn find(&self, hash: &PlanHash) -> Option<&Plan> {
-        self.plans
-            .iter()
-            .map(|frozen| &frozen.plan)
-            .find(|plan| plan.hash() == *hash)
+    pub fn find(&self, hash: &PlanHash) -> Option<&Frozen> {
+        let mut plans = self.plans.iter();
+        plans.find(|frozen| frozen.plan.hash() == *hash)
+    }
+
+    /// These plans as they are stored; the last one is the one that is used.
+    pub fn encode(plans: Vec<Frozen>) -> Vec<u8> {
+        let plans = Self { v: 1, plans };
+        serde_json::to_vec(&plans).expect("plans hold nothing that JSON cannot")
     }
 }
 
@@ -98,7 +102,7 @@ pub async fn load(
 pub async fn find_stored(
     store: &Arc<dyn CheckpointStore>,
     hash: &PlanHash,
-) -> Result<Option<Plan>, PlanError> {
+) -> Result<Option<Frozen>, PlanError> {
     let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };
