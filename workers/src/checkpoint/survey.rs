@@ -15,6 +15,12 @@ use crate::etl::plans::Frozen;
 use crate::log::{Identity, Log, LogError, Offset};
 use crate::store::{ListError, Store};
 
+/// How long a request of a worker that was killed may take to come through.
+pub const QUIET: Duration = Duration::from_secs(10);
+
+/// What stands before a survey on standard output.
+pub const MARK: &str = "survey: ";
+
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

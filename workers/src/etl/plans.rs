@@ -74,11 +74,36 @@ impl Plans {
         plans.find(|frozen| frozen.plan.hash() == *hash)
     }
 
-    /// These plans as they are stored; the last one is the one that is used.
-    pub fn encode(plans: Vec<Frozen>) -> Vec<u8> {
+    fn encode(plans: Vec<Frozen>) -> Vec<u8> {
         let plans = Self { v: 1, plans };
         serde_json::to_vec(&plans).expect("plans hold nothing that JSON cannot")
     }
+}
+
+/// The stored plans together with those of files that they lack: all of them where nothing is stored, and otherwise
+/// those that a pending batch needs. `None` where nothing is to be changed. The last one stays the one that is used.
+pub fn complete(
+    stored: Option<&[u8]>,
+    of_files: &[Frozen],
+    needed: &[PlanHash],
+) -> Result<Option<Vec<u8>>, PlanError> {
+    let stored: Option<Plans> = stored
+        .map(serde_json::from_slice)
+        .transpose()
+        .map_err(PlanError::Unreadable)?;
+    let Some(stored) = stored else {
+        return Ok((!of_files.is_empty()).then(|| Plans::encode(of_files.to_vec())));
+    };
+    let lacks = |frozen: &&Frozen| {
+        let hash = frozen.plan.hash();
+        needed.contains(&hash) && stored.find(&hash).is_none()
+    };
+    let mut plans: Vec<Frozen> = of_files.iter().filter(lacks).cloned().collect();
+    if plans.is_empty() {
+        return Ok(None);
+    }
+    plans.extend(stored.plans);
+    Ok(Some(Plans::encode(plans)))
 }
 
 /// The stored plans, where the newest was made from this transform.

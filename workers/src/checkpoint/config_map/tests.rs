@@ -119,7 +119,7 @@ async fn a_missing_object_is_an_error_and_not_an_empty_checkpoint() {
         read.contains("ConfigMap data/shop-checkpoint-p00000"),
         "{read}"
     );
-    assert!(read.contains("Restore it from a backup"), "{read}");
+    assert!(read.contains("logpipe checkpoint rebuild"), "{read}");
     for expected in [None, Some(&b"a"[..])] {
         let swap = chain(&store.swap("p00000", expected, b"b").await.unwrap_err());
         assert!(swap.contains("is not there"), "{swap}");
