@@ -258,14 +258,18 @@ impl Plan {
                 .count()
         };
         let restored = things(written(Action::Written) as u64, "checkpoint");
-        text.push_str(&if !self.is_possible() {
+        let end = if !self.is_possible() {
             let refused = things(written(Action::Refused) as u64, "partition");
-            format!("nothing was written: {refused} cannot be restored\n")
+            format!("nothing was written: {refused} cannot be restored")
         } else if done {
-            format!("{restored} of {place} restored; start the pipeline again, then audit it with `logpipe verify`\n")
+            format!(
+                "{restored} of {place} restored; start the pipeline again, then audit it with `logpipe verify`"
+            )
         } else {
-            format!("{restored} of {place} can be restored; nothing was written\n")
-        });
+            format!("{restored} of {place} can be restored; nothing was written")
+        };
+        text.push_str(&end);
+        text.push('\n');
         Ok(text)
     }
 }
