@@ -3,6 +3,7 @@
 //!
 //! This crate touches nothing: no client, no Kafka, no disk, no clock.
 
+pub mod names;
 pub mod pipeline;
 pub mod plan;
 pub mod settings;

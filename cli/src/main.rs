@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod checkpoint;
 mod generate;
 mod head;
 mod manifest;
@@ -38,6 +39,9 @@ enum Command {
     Validate(validate::Args),
     /// Audit what a pipeline wrote: is each line there exactly once?
     Verify(verify::Args),
+    /// Show, save, restore or rebuild what a pipeline has committed
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Print the first rows as a table
     Head(head::Args),
     /// Print the columns
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(args),
         Command::Verify(args) => verify::run(&args),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Head(args) => head::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(args),

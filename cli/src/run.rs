@@ -18,7 +18,7 @@ use crate::manifest::{self, Paint};
 use crate::modes::{KafkaMode, Modes, SinkMode};
 use crate::output::{self, Format};
 
-mod data_dir;
+pub(crate) mod data_dir;
 mod display;
 mod roles;
 mod summary;

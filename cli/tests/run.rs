@@ -5,6 +5,8 @@
 
 #[path = "run/bytes.rs"]
 mod bytes;
+#[path = "run/checkpoint.rs"]
+mod checkpoint;
 #[path = "run/damage.rs"]
 mod damage;
 #[path = "run/files.rs"]

@@ -2,6 +2,7 @@
 //! wrong was refused by [`validate`](crate::validate).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+pub use logpipe_api::names;
 use logpipe_api::pipeline::Keep;
 
 use crate::object::Object;
@@ -10,7 +11,6 @@ use crate::validate::Pipeline;
 mod checkpoint;
 mod etl;
 pub mod kafka;
-pub mod names;
 pub mod pod;
 mod source;
 mod topic;

@@ -269,8 +269,11 @@ fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
         return Part::stalled(
             Reason::CheckpointMissing,
             format!(
-                "ConfigMap {lost}{many} is gone, and without it nobody knows what was written: restore it from a \
-                 backup with its data; it is not made anew, because every line would be written again"
+                "ConfigMap {lost}{many} is gone, and without it nobody knows what was written; it is not made anew, \
+                 because every line would be written again. Set spec.suspend: All, make it from the files in the \
+                 sink with `logpipe checkpoint rebuild {name} -n {namespace}`, and set suspend back",
+                name = applied.pipeline.name,
+                namespace = applied.pipeline.namespace,
             ),
         );
     }

@@ -16,6 +16,8 @@ pub mod config_map;
 pub mod contract;
 pub mod file;
 pub mod memory;
+pub mod rebuild;
+pub mod survey;
 
 /// The most files in one batch, so that a checkpoint stays below [`MAX_BYTES`].
 pub const MAX_FILES: usize = 64;
@@ -190,18 +192,37 @@ impl Checkpoint {
             .pending
             .take()
             .ok_or(TransitionError::NothingPending)?;
-        committed.next = batch.end;
-        committed.anchor = Some(batch.anchor);
-        committed.producers = batch.producers_after;
+        committed.pass(&batch);
+        Ok(committed)
+    }
+
+    /// Moves behind a batch that follows this state.
+    pub(crate) fn pass(&mut self, batch: &Batch) {
+        self.next = batch.end;
+        self.anchor = Some(batch.anchor.clone());
+        self.producers.clone_from(&batch.producers_after);
         for file in &batch.files {
-            committed.totals.files += 1;
+            self.totals.files += 1;
             if file.dead {
-                committed.totals.dead += file.rows;
+                self.totals.dead += file.rows;
             } else {
-                committed.totals.rows += file.rows;
+                self.totals.rows += file.rows;
             }
         }
-        Ok(committed)
+    }
+
+    /// What each file of `batch` carries in its footer: the checkpoint that announces it, but for who wrote it, so
+    /// that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
+    /// from it.
+    pub fn imprint(&self, batch: &Batch) -> String {
+        let imprint = Self {
+            epoch: 0,
+            owner: String::new(),
+            n: 0,
+            pending: Some(batch.clone()),
+            ..self.clone()
+        };
+        serde_json::to_string(&imprint).expect("a checkpoint holds nothing that JSON cannot")
     }
 
     /// Commits the pending batch and announces the one behind it, in one write.

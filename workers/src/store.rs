@@ -97,7 +97,7 @@ impl PutError {
     }
 }
 
-/// Why the objects could not be listed.
+/// Why the objects could not be listed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The store failed, again and again.
@@ -115,6 +115,13 @@ pub enum ListError {
 }
 
 impl ListError {
+    fn of(gave_up: GaveUp) -> Self {
+        match gave_up {
+            GaveUp::Refused(refused) => Self::Refused(refused),
+            GaveUp::Failed { attempts, source } => Self::Failed { attempts, source },
+        }
+    }
+
     /// Whether starting again later may help, without anybody's doing.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -122,6 +129,15 @@ impl ListError {
             Self::Refused(refused) => refused.may_pass(),
         }
     }
+}
+
+/// What the footer of an object says.
+#[derive(Clone, Debug, Default)]
+pub struct Footer {
+    /// When the object was written, in seconds since 1970.
+    pub modified: i64,
+    /// Its keys and values.
+    pub pairs: BTreeMap<String, String>,
 }
 
 /// A request that failed.
@@ -220,21 +236,39 @@ impl Store {
 
     /// Of each partition of this log, the object whose batch ends last.
     pub async fn newest(&self, log: &Identity) -> Result<BTreeMap<u32, ObjectName>, ListError> {
-        let mut newest = BTreeMap::new();
-        let mut last = None;
-        let mut attempts = self.attempts(self.policy);
-        while let Err(error) = self.list(log, &mut last, &mut newest).await {
-            let failure = Failure::of("ListBucket")(error);
-            attempts
-                .failed(failure)
-                .await
-                .map_err(|gave_up| match gave_up {
-                    GaveUp::Refused(refused) => ListError::Refused(refused),
-                    GaveUp::Failed { attempts, source } => ListError::Failed { attempts, source },
-                })?;
-        }
-        attempts.succeeded();
+        let mut newest: BTreeMap<u32, ObjectName> = BTreeMap::new();
+        self.list(log, &mut |name| match newest.get(&name.partition) {
+            Some(found) if found.end >= name.end => {}
+            _ => {
+                newest.insert(name.partition, name);
+            }
+        })
+        .await?;
         Ok(newest)
+    }
+
+    /// Every object of this log, in order of their names.
+    pub async fn names(&self, log: &Identity) -> Result<Vec<ObjectName>, ListError> {
+        let mut names = Vec::new();
+        self.list(log, &mut |name| names.push(name)).await?;
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// What the footer of an object says; nothing where it is not there, or has none.
+    pub async fn footer(&self, name: &ObjectName) -> Result<Footer, ListError> {
+        let path = self.path(&name.to_string());
+        let mut attempts = self.attempts(self.policy);
+        loop {
+            match self.existing_footer(&path).await {
+                Ok(footer) => {
+                    attempts.succeeded();
+                    return Ok(footer.unwrap_or_default());
+                }
+                Err(failure) => attempts.failed(failure).await.map_err(ListError::of)?,
+            }
+        }
     }
 
     /// The folder or bucket, for messages.
@@ -247,12 +281,28 @@ impl Store {
         &self.objects
     }
 
-    /// Lists from behind `last` on, where the store lists in order; any other is listed from its beginning.
+    /// Hands every object of this log to `each`, and some maybe twice, where the store fails in between.
     async fn list(
         &self,
         log: &Identity,
+        each: &mut (dyn FnMut(ObjectName) + Send),
+    ) -> Result<(), ListError> {
+        let mut last = None;
+        let mut attempts = self.attempts(self.policy);
+        while let Err(error) = self.list_on(log, &mut last, each).await {
+            let failure = Failure::of("ListBucket")(error);
+            attempts.failed(failure).await.map_err(ListError::of)?;
+        }
+        attempts.succeeded();
+        Ok(())
+    }
+
+    /// Lists from behind `last` on, where the store lists in order; any other is listed from its beginning.
+    async fn list_on(
+        &self,
+        log: &Identity,
         last: &mut Option<Path>,
-        newest: &mut BTreeMap<u32, ObjectName>,
+        each: &mut (dyn FnMut(ObjectName) + Send),
     ) -> object_store::Result<()> {
         let topic_id8 = log.topic_id8();
         let mut objects = match last.as_ref().filter(|_| self.bucket.is_some()) {
@@ -262,17 +312,11 @@ impl Store {
         while let Some(object) = objects.try_next().await? {
             let name = self.name(&object.location);
             *last = Some(object.location);
-            let Some(name) = name else {
-                continue;
-            };
-            if name.topic != log.topic || name.topic_id8 != topic_id8 {
-                continue;
-            }
-            match newest.get(&name.partition) {
-                Some(found) if found.end >= name.end => {}
-                _ => {
-                    newest.insert(name.partition, name);
-                }
+            if let Some(name) = name
+                && name.topic == log.topic
+                && name.topic_id8 == topic_id8
+            {
+                each(name);
             }
         }
         Ok(())
@@ -328,25 +372,33 @@ impl Store {
 
     /// The digest in an object's footer; `None` where there is no object.
     async fn existing_digest(&self, path: &Path) -> Result<Option<String>, Failure> {
-        let size = match self.objects.head(path).await {
-            Ok(meta) => meta.size,
+        let footer = self.existing_footer(path).await?;
+        let digest = |footer: Footer| footer.pairs.get(DIGEST_KEY).cloned();
+        Ok(footer.map(|footer| digest(footer).unwrap_or_else(|| "none".to_owned())))
+    }
+
+    /// `None` where there is no object.
+    async fn existing_footer(&self, path: &Path) -> Result<Option<Footer>, Failure> {
+        let meta = match self.objects.head(path).await {
+            Ok(meta) => meta,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Failure::of("HeadObject")(error)),
         };
+        let size = meta.size;
         let tail = self.read(path, size.saturating_sub(FOOTER_BYTES)..size);
         let tail = tail.await.map_err(Failure::of("GetObject"))?;
-        match footer_digest(&tail, size) {
-            Some(digest) => Ok(Some(digest)),
+        let pairs = match footer_pairs(&tail, size) {
             // A footer larger than that has hundreds of columns: read the whole object.
             None if (tail.len() as u64) < size => {
                 let whole = self.read(path, 0..size).await;
-                let whole = whole.map_err(Failure::of("GetObject"))?;
-                Ok(Some(
-                    footer_digest(&whole, size).unwrap_or_else(|| "none".to_owned()),
-                ))
+                footer_pairs(&whole.map_err(Failure::of("GetObject"))?, size)
             }
-            None => Ok(Some("none".to_owned())),
-        }
+            pairs => pairs,
+        };
+        Ok(Some(Footer {
+            modified: meta.last_modified.timestamp(),
+            pairs: pairs.unwrap_or_default(),
+        }))
     }
 
     async fn read(&self, path: &Path, range: std::ops::Range<u64>) -> object_store::Result<Bytes> {
@@ -366,16 +418,17 @@ fn stands(found: String, object: &Object) -> Stands {
     }
 }
 
-fn footer_digest(tail: &Bytes, size: u64) -> Option<String> {
+fn footer_pairs(tail: &Bytes, size: u64) -> Option<BTreeMap<String, String>> {
     let mut reader = ParquetMetaDataReader::new();
     reader.try_parse_sized(tail, size).ok()?;
     let metadata = reader.finish().ok()?;
     let pairs = metadata.file_metadata().key_value_metadata()?;
-    pairs
-        .iter()
-        .find(|pair| pair.key == DIGEST_KEY)?
-        .value
-        .clone()
+    let pairs = pairs.iter().cloned();
+    Some(
+        pairs
+            .filter_map(|pair| Some((pair.key, pair.value?)))
+            .collect(),
+    )
 }
 
 /// Doubles from 100 ms to 5 s.

@@ -39,7 +39,7 @@ fn is_checkpoint(name: &str) -> bool {
 }
 
 /// The value behind the first line, `logpipe checkpoint v1 crc32c=… length=…`.
-fn value(bytes: &[u8]) -> anyhow::Result<&[u8]> {
+pub(crate) fn value(bytes: &[u8]) -> anyhow::Result<&[u8]> {
     const DAMAGED: &str = "it is damaged: its first line is not that of a checkpoint";
     let end = bytes
         .iter()

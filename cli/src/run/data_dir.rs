@@ -30,19 +30,19 @@ pub(crate) struct DataDir {
 /// What makes a pipeline the same one: another name, topic, place or kind of source is another pipeline.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Owner {
+pub(crate) struct Owner {
     v: u32,
-    name: String,
-    topic: String,
+    pub(crate) name: String,
+    pub(crate) topic: String,
     bucket: String,
-    prefix: String,
+    pub(crate) prefix: String,
     source: String,
     granularity: String,
     /// Which log, and where the rows go: what is committed in one place is not there in another.
     #[serde(default = "embedded")]
-    kafka: String,
+    pub(crate) kafka: String,
     #[serde(default = "local")]
-    sink: String,
+    pub(crate) sink: String,
 }
 
 fn embedded() -> String {
@@ -78,6 +78,24 @@ impl Owner {
                 SinkMode::Manifest => "manifest".to_owned(),
             },
         }
+    }
+
+    /// Reads which pipeline a folder belongs to.
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("run.json");
+        let bytes = std::fs::read(&path).with_context(|| {
+            format!(
+                "{} is not the data folder of a run: name the one that `logpipe run` printed, such as \
+                 ./logpipe-data/quickstart",
+                dir.display()
+            )
+        })?;
+        serde_json::from_slice(&bytes).with_context(|| {
+            format!(
+                "{} does not say which pipeline the folder belongs to",
+                path.display()
+            )
+        })
     }
 
     /// The first thing in which two differ: its name and both values.
@@ -117,6 +135,15 @@ impl DataDir {
         let lock = lock(&path)?;
         check_owner(&path, &Owner::of(pipeline, name, modes))?;
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Locks a folder that a run has made, whosever it is.
+    pub(crate) fn existing(path: &Path) -> anyhow::Result<(Self, Owner)> {
+        let owner = Owner::read(path)?;
+        let path = std::path::absolute(path)
+            .with_context(|| format!("cannot find the data folder {}", path.display()))?;
+        let lock = lock(&path)?;
+        Ok((Self { path, _lock: lock }, owner))
     }
 
     pub(crate) fn log(&self) -> PathBuf {

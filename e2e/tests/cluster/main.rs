@@ -2,6 +2,7 @@
 //! cluster they say so, and pass.
 
 mod brokers;
+mod checkpoint;
 mod config;
 mod external;
 mod files;

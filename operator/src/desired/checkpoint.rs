@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use logpipe_api::names::{CHECKPOINT_ABOUT, CHECKPOINT_DATA_KEY};
 use logpipe_api::settings::{PLAN_KEY, checkpoint_object, partition_key};
 
 use super::kept_metadata;
 use super::names::Component;
 use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
-
-/// A key that is always there, so that a worker's patch finds a map to add its own to.
-const DATA_KEY: &str = "about";
 
 /// Those of each partition, and of the plans.
 pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
@@ -40,10 +38,12 @@ pub fn partition_objects(prefix: &str, partitions: u32) -> Vec<String> {
 }
 
 fn object(pipeline: &Pipeline, name: String) -> Object {
-    let about = "made empty by the operator, written by the ETL workers; do not edit or delete it while the pipeline is there";
     let map = ConfigMap {
         metadata: kept_metadata(pipeline, Component::Checkpoint, name),
-        data: Some(BTreeMap::from([(DATA_KEY.to_owned(), about.to_owned())])),
+        data: Some(BTreeMap::from([(
+            CHECKPOINT_DATA_KEY.to_owned(),
+            CHECKPOINT_ABOUT.to_owned(),
+        )])),
         ..ConfigMap::default()
     };
     Object::new(Kind::ConfigMap, &map)

@@ -209,6 +209,42 @@ async fn a_checkpoint_that_is_gone_is_not_made_again() {
     assert_eq!(condition(&api, "Stalled").0, "True");
 }
 
+/// As `logpipe checkpoint rebuild` makes it: the labels by which we know our own, and the worker's data.
+#[tokio::test]
+async fn a_checkpoint_that_somebody_made_again_is_taken_as_our_own() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let key = "configmaps/demo-checkpoint-p00001";
+    let first = api.get(key).unwrap();
+    api.remove(key);
+    look(&api).await.unwrap();
+    let (_, _, message) = condition(&api, "Ready");
+    assert!(
+        message.contains("logpipe checkpoint rebuild demo -n data"),
+        "{message}"
+    );
+    let value = r#"{"v":1,"totals":{"rows":7,"dead":1,"files":2}}"#;
+    let made = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": "demo-checkpoint-p00001", "namespace": "data", "uid": "made-again", "resourceVersion": "1", "generation": 1,
+            "labels": logpipe_api::names::labels("demo", logpipe_api::names::Component::Checkpoint),
+        },
+        "data": {"p00001": value},
+    });
+    api.put(key, made);
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+    let taken = api.get(key).unwrap();
+    assert_eq!(taken["data"]["p00001"], value);
+    assert_eq!(taken["data"]["about"], first["data"]["about"]);
+    assert_eq!(taken["metadata"]["labels"], first["metadata"]["labels"]);
+    assert_eq!(
+        taken["metadata"]["annotations"],
+        first["metadata"]["annotations"]
+    );
+}
+
 #[tokio::test]
 async fn what_a_worker_wrote_is_left_alone_and_told() {
     let api = install(&quickstart());

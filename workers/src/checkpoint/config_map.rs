@@ -46,13 +46,14 @@ pub struct ConfigMapStore {
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error(
-        "ConfigMap {0} is not there, and without it nobody knows what was written already. Restore it from a backup \
-         with its data; the operator makes one anew only for a partition that never had one"
+        "ConfigMap {0} is not there, and without it nobody knows what was written already. Make it from the files in \
+         the sink with `logpipe checkpoint rebuild`; the operator makes one anew only for a partition that never had \
+         one"
     )]
     Missing(String),
     #[error(
         "ConfigMap {0} was deleted and made again while this worker ran, so what is in it is not what was written: \
-         restore its data from a backup, then restart the worker"
+         stop the workers, and run `logpipe checkpoint rebuild`, which looks whether it fits the files in the sink"
     )]
     Replaced(String),
     #[error(

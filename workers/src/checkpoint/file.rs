@@ -164,12 +164,12 @@ impl Folder {
     fn remedy(&self, key: &str, file: &str) -> String {
         let previous = self.path(key, ".previous");
         if !previous.exists() {
-            return "there is no copy of an earlier value: restore it from a backup, or start with a new table and a new folder"
-                .to_owned();
+            return "make it from the files of the table: `logpipe checkpoint rebuild`".to_owned();
         }
         let previous = previous.display();
         format!(
-            "{previous} holds the value of one step before: rename it to {file} to go on from there"
+            "make it from the files of the table: `logpipe checkpoint rebuild`. {previous} holds the value of one step \
+             before: rename it to {file} only where nothing was written since"
         )
     }
 

@@ -11,7 +11,7 @@ use super::encode::{EncodedFile, FileEncoder, Layout, hex32};
 use super::name::ObjectName;
 use super::receive::Producers;
 use super::stage::{Folder, StagedRecord};
-use crate::checkpoint::{Anchor, Batch, BatchFile, MAX_FILES};
+use crate::checkpoint::{Anchor, Batch, BatchFile, Checkpoint, MAX_FILES};
 use crate::log::{Identity, Offset, Record};
 
 /// Open files of one range.
@@ -135,52 +135,48 @@ impl BatchBuilder {
         self.last.value.extend_from_slice(record.value);
     }
 
-    /// Finishes the files. `producers` is how far each producer key has come at the end of the range.
+    /// Finishes the files. `before` is the checkpoint that the batch follows; `producers` is how far each producer
+    /// key has come at the end of the range.
     pub fn finish(
         self,
         log: &Identity,
-        partition: u32,
+        before: &Checkpoint,
         producers: Producers,
     ) -> Result<EncodedBatch, ParquetError> {
-        let plan = self.layout.plan.hash();
-        let mut files = Vec::with_capacity(self.files.len());
-        let mut objects = Vec::with_capacity(self.files.len());
-        for (folder, encoder) in self.files {
-            let dir = folder.path(&self.layout);
-            let file = encoder.finish()?;
-            let digest = file.digest.clone();
-            files.push(BatchFile {
-                dir: dir.clone(),
-                rows: file.rows,
-                digest,
-                dead: folder.dead,
-            });
-            let name = ObjectName {
-                dir,
-                topic: log.topic.clone(),
-                topic_id8: log.topic_id8(),
-                partition,
-                start: self.start,
-                end: self.end,
-                plan8: plan.short().to_owned(),
-            };
-            objects.push(Object {
-                path: name.to_string(),
-                file,
-            });
-        }
-        let anchor = Anchor {
-            offset: self.last.offset,
-            sha: anchor_sha(&self.last.key, &self.last.value),
-        };
+        let files = self.files.iter().map(|(folder, encoder)| BatchFile {
+            dir: folder.path(&self.layout),
+            rows: encoder.rows(),
+            digest: encoder.digest(),
+            dead: folder.dead,
+        });
         let batch = Batch {
             start: self.start,
             end: self.end,
-            plan,
-            anchor,
+            plan: self.layout.plan.hash(),
+            anchor: Anchor {
+                offset: self.last.offset,
+                sha: anchor_sha(&self.last.key, &self.last.value),
+            },
             producers_after: producers,
-            files,
+            files: files.collect(),
         };
+        let imprint = before.imprint(&batch);
+        let mut objects = Vec::with_capacity(self.files.len());
+        for (announced, encoder) in batch.files.iter().zip(self.files.into_values()) {
+            let name = ObjectName {
+                dir: announced.dir.clone(),
+                topic: log.topic.clone(),
+                topic_id8: log.topic_id8(),
+                partition: before.partition,
+                start: batch.start,
+                end: batch.end,
+                plan8: batch.plan.short().to_owned(),
+            };
+            objects.push(Object {
+                path: name.to_string(),
+                file: encoder.finish(&imprint)?,
+            });
+        }
         Ok(EncodedBatch { batch, objects })
     }
 }

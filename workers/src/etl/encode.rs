@@ -19,12 +19,17 @@ use sha2::{Digest, Sha256};
 
 use super::column::{ColumnBuilder, finish_text, text_memory};
 use super::metadata::{self, Metadata};
+use super::plans::Frozen;
 use super::stage::StagedRecord;
 
 /// The footer's key for the digest over offsets and lines; compared where a put met an existing object.
 pub const DIGEST_KEY: &str = "logpipe.digest";
 /// The footer's key for the plan's hash.
 pub const PLAN_KEY: &str = "logpipe.plan";
+/// The footer's key for the plan itself, as it is stored beside the checkpoints.
+pub const FROZEN_KEY: &str = "logpipe.plan.value";
+/// The footer's key for the checkpoint that announced the file's batch.
+pub const BATCH_KEY: &str = "logpipe.batch";
 
 /// Rows that are collected before they go to the Parquet encoder: enough for its loops, few enough for the
 /// second-level cache. Fixed, because it decides where pages end.
@@ -47,8 +52,10 @@ struct FileLayout {
 }
 
 impl Layout {
-    /// The layout of `plan`'s files.
-    pub fn new(plan: Plan, parquet: &Parquet) -> Self {
+    /// The layout of the files of a plan.
+    pub fn new(frozen: &Frozen, parquet: &Parquet) -> Self {
+        let plan = frozen.plan.clone();
+        let stored = serde_json::to_string(frozen).expect("a plan holds nothing that JSON cannot");
         let table = table_schema(&plan.columns);
         let dead = dead_schema();
         let plan_hash = plan.hash();
@@ -59,10 +66,10 @@ impl Layout {
                 .set_compression(codec(parquet.compression))
                 .set_statistics_enabled(EnabledStatistics::Page)
                 .set_max_row_group_row_count(Some(parquet.row_group_rows.max(1) as usize))
-                .set_key_value_metadata(Some(vec![KeyValue::new(
-                    PLAN_KEY.to_owned(),
-                    plan_hash.as_str().to_owned(),
-                )]));
+                .set_key_value_metadata(Some(vec![
+                    KeyValue::new(PLAN_KEY.to_owned(), plan_hash.as_str().to_owned()),
+                    KeyValue::new(FROZEN_KEY.to_owned(), stored.clone()),
+                ]));
             for field in schema.fields() {
                 let path = ColumnPath::from(field.name().as_str());
                 match field.data_type() {
@@ -291,14 +298,21 @@ impl FileEncoder {
             + self.metadata.memory()
     }
 
-    /// Finishes the file.
-    pub fn finish(mut self) -> Result<EncodedFile, ParquetError> {
+    /// 32 hex digits over the offset and line of each row so far.
+    pub fn digest(&self) -> String {
+        hex32(self.digest.clone())
+    }
+
+    /// Finishes the file. `imprint` is the checkpoint that announces its batch.
+    pub fn finish(mut self, imprint: &str) -> Result<EncodedFile, ParquetError> {
         if self.chunk > 0 {
             self.flush_chunk()?;
         }
-        let digest = hex32(self.digest);
-        self.writer
-            .append_key_value_metadata(KeyValue::new(DIGEST_KEY.to_owned(), digest.clone()));
+        let digest = self.digest();
+        for (key, value) in [(DIGEST_KEY, digest.as_str()), (BATCH_KEY, imprint)] {
+            let pair = KeyValue::new(key.to_owned(), value.to_owned());
+            self.writer.append_key_value_metadata(pair);
+        }
         let payload = self.writer.into_inner()?.0.freeze();
         Ok(EncodedFile {
             payload,

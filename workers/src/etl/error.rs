@@ -56,8 +56,7 @@ pub enum EtlError {
     /// A partition without checkpoint in a log that only this pipeline trims.
     #[error(
         "partition {partition}: there is no checkpoint, but the log begins at offset {start}: records below it \
-         were committed and trimmed, so the checkpoint was lost. Bring it back (its previous copy stands beside \
-         it), or begin again in a new place, with a prefix and a data folder of its own"
+         were committed and trimmed, so the checkpoint was lost. Make it from the files: `logpipe checkpoint rebuild`"
     )]
     CheckpointMissing {
         /// The partition.
@@ -69,8 +68,7 @@ pub enum EtlError {
     #[error(
         "partition {partition}: the checkpoint stands at offset {next}, but files up to offset {end} are there \
          already ({object}). The checkpoint was removed or replaced by an older copy: going on would write \
-         these rows twice. Bring the newer checkpoint back, or begin again in a new place, with a prefix and a data \
-         folder of its own"
+         these rows twice. Make it from the files: `logpipe checkpoint rebuild`"
     )]
     CheckpointBehind {
         /// The partition.
@@ -121,7 +119,7 @@ pub enum EtlError {
     /// The plan of a pending batch is not known.
     #[error(
         "partition {partition}: the pending batch [{start}, {end}) was announced under plan {plan}, which is \
-         not stored any more. Restore the checkpoint `plan` from its previous copy"
+         not stored any more. Put it back from the files: `logpipe checkpoint rebuild`"
     )]
     PlanMissing {
         /// The partition.

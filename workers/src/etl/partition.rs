@@ -14,6 +14,7 @@ use super::budget::{Budget, Held};
 use super::encode::Layout;
 use super::receive::{Producers, Progress, Verdict};
 use super::stage::Stager;
+use crate::checkpoint::Checkpoint;
 use crate::counters::Counters;
 use crate::log::key::BlockKey;
 use crate::log::{Identity, Offset, Record};
@@ -74,8 +75,9 @@ impl Receiver {
 
 /// The state of one partition.
 pub struct Partition {
-    number: u32,
     log: Identity,
+    /// The checkpoint as it will be behind the last batch that was cut.
+    cut: Checkpoint,
     layout: Arc<Layout>,
     receiver: Receiver,
     limits: Limits,
@@ -90,24 +92,28 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Goes on at `start`.
+    /// Goes on behind a checkpoint and its pending batch.
     pub fn new(
-        number: u32,
+        mut checkpoint: Checkpoint,
         log: Identity,
         layout: Arc<Layout>,
         limits: Limits,
-        receiver: Receiver,
-        start: Offset,
         committer: mpsc::Sender<Queued>,
     ) -> Self {
         let now = Instant::now();
+        if let Some(pending) = checkpoint.pending.take() {
+            checkpoint.pass(&pending);
+        }
         Self {
-            number,
             log,
-            open: BatchBuilder::new(layout.clone(), start),
+            open: BatchBuilder::new(layout.clone(), checkpoint.next),
             layout,
             limits,
-            receiver,
+            receiver: Receiver {
+                producers: checkpoint.producers.clone(),
+                begin: checkpoint.begin,
+            },
+            cut: checkpoint,
             first_row: now,
             last_row: now,
             ready: VecDeque::new(),
@@ -118,7 +124,7 @@ impl Partition {
 
     /// The partition's number.
     pub fn number(&self) -> u32 {
-        self.number
+        self.cut.partition
     }
 
     /// Bytes of memory in the open batch.
@@ -187,7 +193,7 @@ impl Partition {
             Verdict::Gap { missing } => {
                 counters.dropped.add(lines);
                 tracing::debug!(
-                    partition = self.number,
+                    partition = self.number(),
                     offset = record.offset,
                     missing,
                     "record behind a gap, dropped until its producer sends it again"
@@ -222,7 +228,8 @@ impl Partition {
         }
         let next = BatchBuilder::new(self.layout.clone(), self.open.range().end);
         let done = std::mem::replace(&mut self.open, next);
-        let batch = done.finish(&self.log, self.number, self.receiver.producers.clone())?;
+        let batch = done.finish(&self.log, &self.cut, self.receiver.producers.clone())?;
+        self.cut.pass(&batch.batch);
         let held = budget.hold(batch.bytes());
         self.ready.push_back(Queued {
             batch,

@@ -28,7 +28,7 @@ pub struct Plans {
 }
 
 /// A plan with every choice made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Frozen {
     /// The plan.
@@ -69,12 +69,41 @@ impl Plans {
     }
 
     /// A plan by its hash.
-    pub fn find(&self, hash: &PlanHash) -> Option<&Plan> {
-        self.plans
-            .iter()
-            .map(|frozen| &frozen.plan)
-            .find(|plan| plan.hash() == *hash)
+    pub fn find(&self, hash: &PlanHash) -> Option<&Frozen> {
+        let mut plans = self.plans.iter();
+        plans.find(|frozen| frozen.plan.hash() == *hash)
     }
+
+    fn encode(plans: Vec<Frozen>) -> Vec<u8> {
+        let plans = Self { v: 1, plans };
+        serde_json::to_vec(&plans).expect("plans hold nothing that JSON cannot")
+    }
+}
+
+/// The stored plans together with those of files that they lack: all of them where nothing is stored, and otherwise
+/// those that a pending batch needs. `None` where nothing is to be changed. The last one stays the one that is used.
+pub fn complete(
+    stored: Option<&[u8]>,
+    of_files: &[Frozen],
+    needed: &[PlanHash],
+) -> Result<Option<Vec<u8>>, PlanError> {
+    let stored: Option<Plans> = stored
+        .map(serde_json::from_slice)
+        .transpose()
+        .map_err(PlanError::Unreadable)?;
+    let Some(stored) = stored else {
+        return Ok((!of_files.is_empty()).then(|| Plans::encode(of_files.to_vec())));
+    };
+    let lacks = |frozen: &&Frozen| {
+        let hash = frozen.plan.hash();
+        needed.contains(&hash) && stored.find(&hash).is_none()
+    };
+    let mut plans: Vec<Frozen> = of_files.iter().filter(lacks).cloned().collect();
+    if plans.is_empty() {
+        return Ok(None);
+    }
+    plans.extend(stored.plans);
+    Ok(Some(Plans::encode(plans)))
 }
 
 /// The stored plans, where the newest was made from this transform.
@@ -98,7 +127,7 @@ pub async fn load(
 pub async fn find_stored(
     store: &Arc<dyn CheckpointStore>,
     hash: &PlanHash,
-) -> Result<Option<Plan>, PlanError> {
+) -> Result<Option<Frozen>, PlanError> {
     let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
         return Ok(None);
     };

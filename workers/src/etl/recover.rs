@@ -117,7 +117,7 @@ pub(super) fn rebuild(
         Ok(())
     })?;
     let encoded = builder
-        .finish(log, partition, receiver.producers)
+        .finish(log, checkpoint, receiver.producers)
         .map_err(EtlError::Encode)?;
     if encoded.batch != *pending {
         return Err(EtlError::PendingDiffers {

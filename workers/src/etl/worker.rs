@@ -13,7 +13,7 @@ use super::batch::EncodedBatch;
 use super::budget::Held;
 use super::commit::{CommitError, Committer};
 use super::encode::Layout;
-use super::partition::{Partition, Queued, Receiver};
+use super::partition::{Partition, Queued};
 use super::stage::Stager;
 use super::{Control, EtlError, POLL, Shared, plans, recover};
 use crate::checkpoint::{Batch, Checkpoint};
@@ -60,12 +60,12 @@ impl<'a> Worker<'a> {
         thread: u32,
         threads: u32,
     ) -> Result<Self, EtlError> {
-        let plan = &shared.plans.current().plan;
+        let frozen = shared.plans.current();
         Ok(Self {
             shared,
-            layout: Arc::new(Layout::new(plan.clone(), &shared.options.parquet)),
+            layout: Arc::new(Layout::new(frozen, &shared.options.parquet)),
             member: shared.log.member(thread, threads)?,
-            stager: Stager::new(plan).map_err(EtlError::Parser)?,
+            stager: Stager::new(&frozen.plan).map_err(EtlError::Parser)?,
             active: Vec::new(),
             revoked: Vec::new(),
             leaving: Vec::new(),
@@ -140,12 +140,11 @@ impl<'a> Worker<'a> {
 
         // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
         let (sender, receiver) = mpsc::channel(1);
-        let (mut next, mut producers) = (checkpoint.next, checkpoint.producers.clone());
+        let mut next = checkpoint.next;
         let mut first = None;
         if let Some(pending) = &checkpoint.pending {
             let batch = self.rebuild(reader, &checkpoint, pending)?;
             next = pending.end;
-            producers.clone_from(&pending.producers_after);
             let held = shared.budget.hold(batch.bytes());
             first = Some(Queued {
                 batch,
@@ -164,19 +163,8 @@ impl<'a> Worker<'a> {
             }
             result
         });
-        let receiver = Receiver {
-            producers,
-            begin: checkpoint.begin,
-        };
-        let partition = Partition::new(
-            number,
-            log,
-            self.layout.clone(),
-            shared.options.limits,
-            receiver,
-            next,
-            sender,
-        );
+        let limits = shared.options.limits;
+        let partition = Partition::new(checkpoint, log, self.layout.clone(), limits, sender);
         self.active.push(Active {
             partition,
             committer,
@@ -204,7 +192,7 @@ impl<'a> Worker<'a> {
             end: pending.end,
             plan: pending.plan.to_string(),
         })?;
-        let layout = Arc::new(Layout::new(plan, &shared.options.parquet));
+        let layout = Arc::new(Layout::new(&plan, &shared.options.parquet));
         let log = shared.log.identity();
         recover::rebuild(reader, &log, checkpoint, pending, layout)
     }

@@ -68,6 +68,19 @@ impl EmbeddedLog {
         Self::open_on(dir, topic, partitions, &FileBackend::new)
     }
 
+    /// Opens the log that is in the folder `dir`, with as many partitions as it has.
+    pub fn open_existing(dir: &Path, topic: &str) -> Result<Self, LogError> {
+        if !dir.join(file::NAME).is_file() {
+            return Err(LogError::Refused {
+                what: format!(
+                    "there is no log in {}: name the data folder of a pipeline that has run",
+                    dir.display()
+                ),
+            });
+        }
+        Self::open_on(dir, topic, file::AS_THEY_ARE, &FileBackend::new)
+    }
+
     fn open_on<B: StorageBackend>(
         dir: &Path,
         topic: &str,

@@ -15,6 +15,7 @@ use logpipe_workers::log::Identity;
 use crate::explore::Model;
 
 mod audit;
+mod rebuild;
 mod state;
 
 use state::{Cache, Id, Interned, Phase, Request, Rows, State, Step, Store, Worker};
@@ -32,6 +33,8 @@ pub(crate) struct Partition {
     takeovers: u8,
     /// How often a sender stops waiting for the answer to a request, which may still come through.
     timeouts: u8,
+    /// How often the checkpoint is lost.
+    losses: u8,
     /// The plans that workers start with.
     started: &'static [u8],
     fault: Fault,
@@ -59,6 +62,14 @@ pub(crate) enum Fault {
     OtherPlan,
     /// Files of finished batches are merged into others and deleted.
     Compaction,
+    /// A lost checkpoint is made to stand behind the newest file, whether or not its batch is whole.
+    RebuiltBehind,
+    /// A lost checkpoint is made to stand before a batch that is not whole, and the batch is forgotten.
+    RebuiltBefore,
+    /// A lost checkpoint is made while a put is under way.
+    RebuiltEarly,
+    /// A lost checkpoint is made while a worker lives.
+    RebuiltBeside,
 }
 
 impl Partition {
@@ -71,6 +82,7 @@ impl Partition {
             workers,
             takeovers,
             timeouts,
+            losses: 0,
             started: &[0, 1],
             fault: Fault::None,
             plans: [plan("a"), plan("b")],
@@ -89,6 +101,11 @@ impl Partition {
     /// Every worker has the plan with a single folder.
     pub(crate) fn with_one_folder(mut self) -> Self {
         self.started = &[1];
+        self
+    }
+
+    pub(crate) fn with_losses(mut self, losses: u8) -> Self {
+        self.losses = losses;
         self
     }
 
@@ -239,7 +256,7 @@ impl Partition {
     }
 
     /// What the worker puts next, if a file is left.
-    fn next_file(&self, phase: Phase) -> Option<(Id, Rows)> {
+    fn next_file(&self, phase: Phase) -> Option<(Id, Rows, Id)> {
         let Phase::Put {
             value,
             end,
@@ -249,15 +266,20 @@ impl Partition {
         else {
             return None;
         };
-        let start = self.values.get(value).next as u8;
+        let checkpoint = self.values.get(value);
+        let start = checkpoint.next as u8;
         let (dir, rows) = *Self::files(plan, start, end).get(usize::from(file))?;
-        Some((self.name(plan, dir, start, end), rows))
+        let imprint = match &checkpoint.pending {
+            Some(batch) if self.losses > 0 => self.imprint(&checkpoint, batch),
+            _ => value_of_none(),
+        };
+        Some((self.name(plan, dir, start, end), rows, imprint))
     }
 
     /// What the store does with a put; whether the name held other rows.
-    fn put(&self, store: &mut Store, name: Id, rows: Rows) -> bool {
-        match store.binary_search_by_key(&name, |&(name, _)| name) {
-            Err(at) => store.insert(at, (name, rows)),
+    fn put(&self, store: &mut Store, name: Id, rows: Rows, imprint: Id) -> bool {
+        match store.binary_search_by_key(&name, |&(name, ..)| name) {
+            Err(at) => store.insert(at, (name, rows, imprint)),
             Ok(at) if self.fault == Fault::OverwriteByStart => store[at].1 = rows,
             Ok(at) => return store[at].1 != rows && self.fault != Fault::ExistsByStart,
         }
@@ -317,8 +339,12 @@ impl Partition {
                 next.checkpoint = new;
             }
             Request::Swap { .. } => {}
-            Request::Put { name, rows } => {
-                self.put(&mut next.store, name, rows);
+            Request::Put {
+                name,
+                rows,
+                imprint,
+            } => {
+                self.put(&mut next.store, name, rows, imprint);
             }
         }
         next
@@ -331,8 +357,12 @@ impl Partition {
             worker.phase = Phase::Doubt { expected, new };
             Request::Swap { expected, new }
         } else {
-            let (name, rows) = self.next_file(worker.phase)?;
-            Request::Put { name, rows }
+            let (name, rows, imprint) = self.next_file(worker.phase)?;
+            Request::Put {
+                name,
+                rows,
+                imprint,
+            }
         };
         next.in_flight.push(request);
         next.in_flight.sort_unstable();
@@ -351,8 +381,8 @@ impl Partition {
             }
             Phase::Put { end, file, .. } => {
                 let mut next = state.clone();
-                if let Some((name, rows)) = self.next_file(worker.phase) {
-                    next.conflict |= self.put(&mut next.store, name, rows);
+                if let Some((name, rows, imprint)) = self.next_file(worker.phase) {
+                    next.conflict |= self.put(&mut next.store, name, rows, imprint);
                     if let Phase::Put { file, .. } = &mut next.workers[index].phase {
                         *file += 1;
                     }
@@ -392,7 +422,7 @@ impl Partition {
 
     fn compact(&self, state: &State, each: &mut dyn FnMut(Step, State)) {
         let next = self.values.get(state.checkpoint).next;
-        for (at, &(id, rows)) in state.store.iter().enumerate() {
+        for (at, &(id, rows, imprint)) in state.store.iter().enumerate() {
             let small = self.names.get(id);
             if small.end > next || small.dir == "merged" {
                 continue;
@@ -400,10 +430,15 @@ impl Partition {
             let merged = name("merged", small.start as u8, small.end as u8, "00000000");
             let mut after = state.clone();
             after.store.remove(at);
-            self.put(&mut after.store, self.names.id(merged), rows);
+            self.put(&mut after.store, self.names.id(merged), rows, imprint);
             each(Step::Compact { name: id }, after);
         }
     }
+}
+
+/// Where no checkpoint is ever lost, nobody reads a footer.
+fn value_of_none() -> Id {
+    0
 }
 
 /// The name as a reader finds it: written and parsed.
@@ -420,24 +455,28 @@ fn name(dir: &str, start: u8, end: u8, plan8: &str) -> ObjectName {
     ObjectName::parse(&name.to_string()).expect("it is a name of ours")
 }
 
+fn log() -> Identity {
+    Identity {
+        cluster: String::new(),
+        topic: "logs".to_owned(),
+        topic_id: String::new(),
+        partitions: 1,
+    }
+}
+
 impl Model for Partition {
     type State = State;
     type Step = Step;
 
     fn start(&self) -> State {
-        let log = Identity {
-            cluster: String::new(),
-            topic: "logs".to_owned(),
-            topic_id: String::new(),
-            partitions: 1,
-        };
         State {
-            checkpoint: self.values.id(Checkpoint::new(&log, 0, 0, "")),
+            checkpoint: self.values.id(Checkpoint::new(&log(), 0, 0, "")),
             store: Vec::new(),
             workers: Vec::new(),
             in_flight: Vec::new(),
             takeovers: 0,
             timeouts: 0,
+            losses: 0,
             conflict: false,
         }
     }
@@ -467,6 +506,11 @@ impl Model for Partition {
         }
         for (index, &request) in state.in_flight.iter().enumerate() {
             each(Step::Land { request }, self.land(state, index));
+        }
+        if state.losses < self.losses
+            && let Some(next) = self.rebuild(state)
+        {
+            each(Step::Rebuild, next);
         }
         if self.fault == Fault::Compaction {
             self.compact(state, each);

@@ -87,6 +87,56 @@ fn files_must_not_be_deleted_while_an_old_owner_may_put_them() {
 }
 
 #[test]
+fn each_record_is_in_the_store_once_when_the_checkpoint_is_lost_and_made_again() {
+    let partition = Partition::new(4, 2, 2, 0).with_losses(1);
+    assert_exact("ETL, a lost checkpoint", &partition, DAILY);
+}
+
+#[test]
+fn each_record_is_in_the_store_once_when_the_checkpoint_is_lost_twice() {
+    let partition = Partition::new(4, 1, 3, 0).with_losses(2);
+    assert_exact("ETL, two lost checkpoints", &partition, DAILY);
+}
+
+#[test]
+fn each_record_is_in_the_store_once_when_a_late_swap_meets_a_checkpoint_made_again() {
+    let partition = Partition::new(4, 1, 2, 1).with_losses(1);
+    assert_exact("ETL, a lost checkpoint and answer", &partition, DAILY);
+}
+
+#[test]
+fn a_batch_that_is_not_whole_must_not_count_as_committed() {
+    let partition = Partition::new(4, 1, 2, 0)
+        .with_losses(1)
+        .with(etl::Fault::RebuiltBehind);
+    assert_broken("made behind the newest file", &partition, DAILY, "lost");
+}
+
+#[test]
+fn a_batch_that_is_not_whole_must_not_be_forgotten() {
+    let partition = Partition::new(4, 1, 2, 0)
+        .with_losses(1)
+        .with(etl::Fault::RebuiltBefore);
+    assert_broken("made before a part of a batch", &partition, DAILY, "twice");
+}
+
+#[test]
+fn a_checkpoint_must_not_be_made_again_while_a_put_is_under_way() {
+    let partition = Partition::new(3, 1, 2, 1)
+        .with_losses(1)
+        .with(etl::Fault::RebuiltEarly);
+    assert_broken("made while a put is under way", &partition, DAILY, "twice");
+}
+
+#[test]
+fn a_checkpoint_must_not_be_made_again_while_a_worker_lives() {
+    let partition = Partition::new(3, 2, 2, 0)
+        .with_losses(1)
+        .with(etl::Fault::RebuiltBeside);
+    assert_broken("made beside a worker", &partition, DAILY, "twice");
+}
+
+#[test]
 fn each_line_is_taken_once_when_records_are_lost_or_land_late() {
     let lane = Lane {
         files: [2, 1],

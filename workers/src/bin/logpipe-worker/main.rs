@@ -12,6 +12,7 @@ mod probe;
 mod produce;
 mod progress;
 mod signals;
+mod survey;
 mod topic;
 
 #[global_allocator]
@@ -38,6 +39,8 @@ enum Role {
     Etl,
     /// Make the topic, or bring it to what is wanted, and end (`LOGPIPE_TOPIC_*`, `LOGPIPE_KAFKA_*`)
     Topic,
+    /// Say what topic and bucket hold, for `logpipe checkpoint` (`LOGPIPE_KAFKA_*`, `LOGPIPE_S3_*`), and end
+    Survey,
     /// Try Kafka and the bucket as the other roles would, say what is found, and end
     Probe,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Role::Produce => produce::run(),
         Role::Etl => etl::run(),
         Role::Topic => topic::run(),
+        Role::Survey => survey::run(),
         Role::Probe => probe::run(),
     };
     exit::code(result)

@@ -100,6 +100,45 @@ async fn it_keeps_the_contract() {
     contract::all(&new_store).await;
 }
 
+/// The same partitions, but 256 higher, where several share an object.
+struct Packed(ConfigMapStore);
+
+fn packed(key: &str) -> String {
+    match logpipe_api::settings::partition_of_key(key) {
+        Some(partition) => logpipe_api::settings::partition_key(partition + 256),
+        None => key.to_owned(),
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Packed {
+    async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.read(&packed(key)).await
+    }
+
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<Swap, StoreError> {
+        self.0.swap(&packed(key), expected, new).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract_where_partitions_share_an_object() {
+    contract::all(&|| {
+        let api = FakeApi::default();
+        for key in KEYS {
+            let object = checkpoint_object("shop-checkpoint", &packed(key));
+            api.make(&object, "uid", &json!({"about": "…"}));
+        }
+        Arc::new(Packed(api.store()))
+    })
+    .await;
+}
+
 /// The messages of an error and of all its causes.
 fn chain(error: &StoreError) -> String {
     let mut text = error.to_string();
@@ -119,7 +158,7 @@ async fn a_missing_object_is_an_error_and_not_an_empty_checkpoint() {
         read.contains("ConfigMap data/shop-checkpoint-p00000"),
         "{read}"
     );
-    assert!(read.contains("Restore it from a backup"), "{read}");
+    assert!(read.contains("logpipe checkpoint rebuild"), "{read}");
     for expected in [None, Some(&b"a"[..])] {
         let swap = chain(&store.swap("p00000", expected, b"b").await.unwrap_err());
         assert!(swap.contains("is not there"), "{swap}");
@@ -180,16 +219,16 @@ fn text_stands_as_it_is() {
 }
 
 /// Objects of their own for each part of the suite, in the namespace `default`.
-async fn real_prefixes(client: &Client) -> Vec<String> {
+async fn real_prefixes(client: &Client, of: fn(&str) -> String) -> Vec<String> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let mut prefixes = Vec::new();
     for part in 0..6 {
         let unique = getrandom::u32().unwrap();
         let prefix = format!("contract-{part}-{unique:08x}");
-        for key in KEYS {
+        for name in objects(&prefix, of) {
             let map = ConfigMap {
                 metadata: ObjectMeta {
-                    name: Some(checkpoint_object(&prefix, key)),
+                    name: Some(name),
                     ..ObjectMeta::default()
                 },
                 data: Some([("about".to_owned(), "a test".to_owned())].into()),
@@ -202,11 +241,20 @@ async fn real_prefixes(client: &Client) -> Vec<String> {
     prefixes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_the_contract_on_a_real_api_server() {
+/// The objects of the suite's keys, each once.
+fn objects(prefix: &str, of: fn(&str) -> String) -> std::collections::BTreeSet<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for key in KEYS {
+        names.insert(checkpoint_object(prefix, &of(key)));
+    }
+    names
+}
+
+/// A client of the cluster that is named for tests.
+async fn real_client() -> Option<Client> {
     let Some(path) = std::env::var_os("LOGPIPE_TEST_KUBECONFIG") else {
         println!("not available: LOGPIPE_TEST_KUBECONFIG names no cluster");
-        return;
+        return None;
     };
     // Another dependency may bring a second provider, and then nobody is the default.
     rustls::crypto::ring::default_provider()
@@ -215,12 +263,22 @@ async fn it_keeps_the_contract_on_a_real_api_server() {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let client = Client::try_from(config.unwrap()).unwrap();
-    let prefixes = real_prefixes(&client).await;
+    Some(Client::try_from(config.unwrap()).unwrap())
+}
+
+/// The suite on a real API server, in objects that are removed again.
+async fn real_contract(
+    of: fn(&str) -> String,
+    wrap: fn(ConfigMapStore) -> Arc<dyn CheckpointStore>,
+) {
+    let Some(client) = real_client().await else {
+        return;
+    };
+    let prefixes = real_prefixes(&client, of).await;
     let next = AtomicU32::new(0);
     contract::all(&|| {
         let number = next.fetch_add(1, Ordering::Relaxed) as usize;
-        Arc::new(ConfigMapStore::new(
+        wrap(ConfigMapStore::new(
             client.clone(),
             "default",
             &prefixes[number],
@@ -228,12 +286,19 @@ async fn it_keeps_the_contract_on_a_real_api_server() {
     })
     .await;
     let api: Api<ConfigMap> = Api::namespaced(client, "default");
-    for prefix in &prefixes {
-        for key in KEYS {
-            let name = checkpoint_object(prefix, key);
-            api.delete(&name, &kube::api::DeleteParams::default())
-                .await
-                .unwrap();
-        }
+    for name in prefixes.iter().flat_map(|prefix| objects(prefix, of)) {
+        api.delete(&name, &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract_on_a_real_api_server() {
+    real_contract(str::to_owned, |store| Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract_where_partitions_share_an_object_of_a_real_api_server() {
+    real_contract(packed, |store| Arc::new(Packed(store))).await;
 }

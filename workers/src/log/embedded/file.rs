@@ -22,6 +22,12 @@ use super::super::{Identity, LogError, Offset, random};
 
 const FORMAT: &str = "1";
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
+/// The file's name in its folder.
+pub(super) const NAME: &str = "log.redb";
+
+/// No number of partitions: as many as there are.
+pub(super) const AS_THEY_ARE: u32 = 0;
+
 const PARTITIONS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("partitions");
 
 /// What redb may keep in memory: half for pages that a transaction has not written yet, the rest for
@@ -88,7 +94,7 @@ impl LogFile {
             source,
         };
         let lock = lock(dir).map_err(|cause| failed("open it", cause))?;
-        let path = dir.join("log.redb");
+        let path = dir.join(NAME);
         if !path.exists() {
             create(dir, &path, topic).map_err(|cause| failed("create it", cause))?;
         }
@@ -122,14 +128,15 @@ impl LogFile {
             let wanted = topic.to_owned();
             return Err(Refusal::OtherTopic { found, wanted }.into());
         }
-        let identity = Identity {
-            cluster: read("cluster")?,
-            topic: found,
-            topic_id: read("topic id")?,
-            partitions,
-        };
+        let (cluster, topic_id) = (read("cluster")?, read("topic id")?);
         drop(about);
         let bounds = grow(&transaction, partitions)?;
+        let identity = Identity {
+            cluster,
+            topic: found,
+            topic_id,
+            partitions: bounds.len() as u32,
+        };
         transaction.commit()?;
         Ok((identity, bounds))
     }
@@ -238,7 +245,7 @@ fn grow(transaction: &WriteTransaction, wanted: u32) -> Result<Vec<Range<Offset>
         bounds.push(start..end);
     }
     let found = bounds.len() as u32;
-    if found > wanted {
+    if found > wanted && wanted != AS_THEY_ARE {
         return Err(Refusal::Shrinks { found, wanted }.into());
     }
     for partition in found..wanted {

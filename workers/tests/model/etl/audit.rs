@@ -9,7 +9,7 @@ impl Partition {
         let next = self.values.get(state.checkpoint).next as u8;
         let mut found = [0; 8];
         let mut ranges = Vec::new();
-        for &(id, rows) in &state.store {
+        for &(id, rows, _) in &state.store {
             let range = self.names.get(id).range();
             if !ranges.contains(&range) {
                 ranges.push(range);

@@ -14,8 +14,8 @@ pub(super) type Id = u16;
 /// A set of records by offset: bit 0 is offset 0.
 pub(super) type Rows = u8;
 
-/// The objects, in the order of their names' numbers.
-pub(super) type Store = Vec<(Id, Rows)>;
+/// The objects, in the order of their names' numbers: name, rows, and the checkpoint that its footer carries.
+pub(super) type Store = Vec<(Id, Rows, Id)>;
 
 /// What was worked out before.
 pub(super) type Cache<K, V> = RefCell<HashMap<K, V, FastHasher>>;
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(super) in_flight: Vec<Request>,
     pub(super) takeovers: u8,
     pub(super) timeouts: u8,
+    /// How often the checkpoint was lost.
+    pub(super) losses: u8,
     /// A worker met a file of the name of its own and with other rows.
     pub(super) conflict: bool,
 }
@@ -60,7 +62,7 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Request {
     Swap { expected: Id, new: Id },
-    Put { name: Id, rows: Rows },
+    Put { name: Id, rows: Rows, imprint: Id },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,8 @@ pub(crate) enum Step {
     ReadAgain { owner: u8 },
     /// A request that nobody waits for comes through.
     Land { request: Request },
+    /// The checkpoint is lost, every worker is stopped, and it is made again from the files.
+    Rebuild,
     /// A file of a finished batch is merged into another and deleted.
     Compact { name: Id },
 }

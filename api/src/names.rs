@@ -1,4 +1,4 @@
-//! Names and labels, made in one place and proven to fit. Pure.
+//! Names and labels of a pipeline's objects in a cluster, made in one place and proven to fit. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,6 +31,12 @@ const _: () = assert!(
     BASE_MAX + "-topic-".len() + HASH <= 63,
     "a Job's name is a label"
 );
+
+/// A key that is always there in the ConfigMap of a checkpoint, so that a worker's patch finds a map to add its own
+/// to.
+pub const CHECKPOINT_DATA_KEY: &str = "about";
+/// Its value, for people.
+pub const CHECKPOINT_ABOUT: &str = "made empty by the operator, written by the ETL workers; do not edit or delete it while the pipeline is there";
 
 /// A part of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +124,11 @@ impl Names {
     /// The ETL workers, their Service, account and role.
     pub fn etl(&self) -> String {
         format!("{}-etl", self.base)
+    }
+
+    /// What the names of the pods begin with that look at the sink for a command.
+    pub fn survey(&self) -> String {
+        format!("{}-survey-", self.base)
     }
 
     /// What the names of the checkpoints begin with.

@@ -1,0 +1,331 @@
+//! The checkpoints of a pipeline in a cluster, by the user's own kubeconfig. Touches the API server. Sink and log may be
+//! out of reach from here, and so may their keys: a pod with the image and the settings of the ETL workers looks at
+//! both, and is removed again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::config::KubeConfigOptions;
+use kube::{Client, Config, ResourceExt};
+use logpipe_api::LogPipeline;
+use logpipe_api::names::{self, Component, Names};
+use logpipe_api::pipeline::Suspend;
+use logpipe_api::settings::{PLAN_KEY, checkpoint_object, partition_of_key};
+use logpipe_workers::checkpoint::config_map::ConfigMapStore;
+use logpipe_workers::checkpoint::survey::{MARK, Survey};
+use logpipe_workers::checkpoint::{CheckpointStore, Swap};
+use tokio::runtime::Runtime;
+
+use super::{Change, Found, Place, Stored};
+use crate::output;
+
+/// How long the pod that looks may take, with the pull of its image.
+const PATIENCE: Duration = Duration::from_mins(10);
+const STEP: Duration = Duration::from_millis(500);
+
+/// A pipeline in a cluster.
+pub(crate) struct Cluster {
+    runtime: Runtime,
+    client: Client,
+    namespace: String,
+    pipeline: LogPipeline,
+    names: Names,
+    context: Option<String>,
+}
+
+impl Cluster {
+    /// As the user of the kubeconfig.
+    pub(crate) fn connect(
+        name: &str,
+        namespace: &str,
+        context: Option<String>,
+    ) -> anyhow::Result<Self> {
+        // An error only says that it is installed already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let (client, pipeline) = runtime.block_on(async {
+            let config = match context.clone() {
+                Some(context) => {
+                    let options = KubeConfigOptions {
+                        context: Some(context),
+                        ..KubeConfigOptions::default()
+                    };
+                    Config::from_kubeconfig(&options)
+                        .await
+                        .map_err(anyhow::Error::from)
+                }
+                None => Config::infer().await.map_err(anyhow::Error::from),
+            };
+            let config = config.context("no cluster can be found: is there a kubeconfig?")?;
+            let client = Client::try_from(config).context("the cluster cannot be used")?;
+            let pipelines: Api<LogPipeline> = Api::namespaced(client.clone(), namespace);
+            let pipeline = pipelines.get(name).await.with_context(|| {
+                format!("logpipeline {name} of namespace {namespace} cannot be read")
+            })?;
+            anyhow::Ok((client, pipeline))
+        })?;
+        Ok(Self {
+            runtime,
+            client,
+            namespace: namespace.to_owned(),
+            pipeline,
+            names: Names::new(name),
+            context,
+        })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn name(&self) -> String {
+        self.pipeline.name_any()
+    }
+
+    async fn checkpoints(&self) -> anyhow::Result<Vec<ConfigMap>> {
+        let selector = names::selector_text(&self.name(), Component::Checkpoint);
+        let params = ListParams::default().labels(&selector);
+        let maps = self.api::<ConfigMap>().list(&params).await;
+        Ok(maps
+            .context("the ConfigMaps of the checkpoints cannot be listed")?
+            .items)
+    }
+
+    /// Fails unless no ETL worker is there, nor can come. Returns what they are made from.
+    async fn stopped(&self) -> anyhow::Result<StatefulSet> {
+        let remedy = {
+            let context = self.context.as_ref();
+            let context = context.map_or_else(String::new, |name| format!(" --context {name}"));
+            format!(
+                "stop them: kubectl patch logpipeline {} -n {}{context} --type merge -p '{{\"spec\":{{\"suspend\":\"All\"}}}}', \
+                 and wait until its pods are gone",
+                self.name(),
+                self.namespace
+            )
+        };
+        let pipeline = self.api::<LogPipeline>().get(&self.name()).await;
+        let pipeline = pipeline.context("the pipeline cannot be read")?;
+        ensure!(
+            pipeline.spec.suspend == Suspend::All,
+            "workers of {} may be writing: spec.suspend is not All; {remedy}",
+            self.label()
+        );
+        let set = self.api::<StatefulSet>().get_opt(&self.names.etl()).await;
+        let set = set.context("the StatefulSet of the workers cannot be read")?;
+        let set = set.with_context(|| {
+            format!(
+                "there is no StatefulSet {}, which says how to reach Kafka and the bucket: wait until the operator \
+                 has made it",
+                self.names.etl()
+            )
+        })?;
+        let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
+        ensure!(
+            replicas == Some(0),
+            "workers of {} may be writing: the operator has not stopped them yet; wait until its pods are gone",
+            self.label()
+        );
+        let selector = names::selector_text(&self.name(), Component::Etl);
+        let pods = self
+            .api::<Pod>()
+            .list(&ListParams::default().labels(&selector))
+            .await;
+        let pods = pods
+            .context("the pods of the workers cannot be listed")?
+            .items;
+        if let Some(pod) = pods.first() {
+            bail!(
+                "workers of {} may be writing: pod {} is still there; wait until it is gone",
+                self.label(),
+                pod.name_any()
+            );
+        }
+        Ok(set)
+    }
+
+    async fn look(&self) -> anyhow::Result<Survey> {
+        let set = self.stopped().await?;
+        let pods: Api<Pod> = self.api();
+        let pod = pods
+            .create(&PostParams::default(), &self.surveyor(set)?)
+            .await;
+        let pod = pod.context("the pod that looks at sink and topic cannot be made")?;
+        let name = pod.name_any();
+        output::note(&format!(
+            "pod {name} looks at the sink and the topic; a put that was under way has time to come through\n"
+        ));
+        let said = self.wait_for(&pods, &name).await;
+        let removed = pods.delete(&name, &DeleteParams::default()).await;
+        let said = said?;
+        removed.with_context(|| format!("pod {name} cannot be removed"))?;
+        let found = said.lines().find_map(|line| line.strip_prefix(MARK));
+        let found =
+            found.with_context(|| format!("pod {name} found nothing, and said:\n{said}"))?;
+        serde_json::from_str(found).context(
+            "what the pod said is of another release: use the `logpipe` of the workers' release",
+        )
+    }
+
+    /// What the pod said, when it has ended well.
+    async fn wait_for(&self, pods: &Api<Pod>, name: &str) -> anyhow::Result<String> {
+        let begun = Instant::now();
+        loop {
+            let pod = pods.get(name).await.context("the pod cannot be read")?;
+            let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
+            let phase = phase.unwrap_or_default();
+            if phase == "Succeeded" || phase == "Failed" {
+                let said = pods.logs(name, &LogParams::default()).await;
+                let said = said.with_context(|| format!("what pod {name} said cannot be read"))?;
+                ensure!(phase == "Succeeded", "pod {name} failed, and said:\n{said}");
+                return Ok(said);
+            }
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "pod {name} did not end within {} minutes; it is {phase}. Look at it: kubectl describe pod {name} -n {}",
+                PATIENCE.as_secs() / 60,
+                self.namespace
+            );
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    /// A worker's pod with another role. It is none of the operator's, nor of the workers' set.
+    fn surveyor(&self, set: StatefulSet) -> anyhow::Result<Pod> {
+        let template = set.spec.map(|spec| spec.template);
+        let mut spec = template
+            .and_then(|template| template.spec)
+            .context("the workers' StatefulSet has no template")?;
+        spec.restart_policy = Some("Never".to_owned());
+        spec.active_deadline_seconds = Some(PATIENCE.as_secs() as i64);
+        spec.termination_grace_period_seconds = Some(5);
+        spec.automount_service_account_token = Some(false);
+        let worker = spec
+            .containers
+            .iter_mut()
+            .find(|container| container.name == "etl");
+        let worker = worker.context("the workers' StatefulSet has no container etl")?;
+        worker.args = Some(vec!["survey".to_owned()]);
+        let (liveness, readiness) = (&mut worker.liveness_probe, &mut worker.readiness_probe);
+        (*liveness, *readiness) = (None, None);
+        let mut labels = names::labels(&self.name(), Component::Checkpoint);
+        labels.remove(names::MANAGED_BY);
+        Ok(Pod {
+            metadata: ObjectMeta {
+                generate_name: Some(self.names.survey()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            spec: Some(spec),
+            ..Pod::default()
+        })
+    }
+
+    async fn write_all(&self, changes: &[Change]) -> anyhow::Result<()> {
+        // A while has gone by since the first look.
+        self.stopped().await?;
+        let prefix = self.names.checkpoint();
+        let there = self.checkpoints().await?;
+        let is_there = |name: &str| there.iter().any(|map| map.name_any() == name);
+        let mut missing: BTreeMap<String, Vec<&Change>> = BTreeMap::new();
+        let store = ConfigMapStore::new(self.client.clone(), &self.namespace, &prefix);
+        for change in changes {
+            let object = checkpoint_object(&prefix, &change.key);
+            if !is_there(&object) {
+                missing.entry(object).or_default().push(change);
+                continue;
+            }
+            let Some(new) = &change.new else { continue };
+            let old = match &change.old {
+                Some(Stored::Value(value)) => Some(value.as_slice()),
+                _ => None,
+            };
+            let swap = store.swap(&change.key, old, new).await?;
+            ensure!(
+                swap == Swap::Done,
+                "ConfigMap {}/{object} was written by somebody else meanwhile",
+                self.namespace
+            );
+        }
+        for (object, changes) in missing {
+            self.create(object, &changes).await?;
+        }
+        Ok(())
+    }
+
+    /// With all its values at once: an empty one would say that nothing was written.
+    async fn create(&self, object: String, changes: &[&Change]) -> anyhow::Result<()> {
+        let about = (names::CHECKPOINT_DATA_KEY, names::CHECKPOINT_ABOUT);
+        let mut data = BTreeMap::from([(about.0.to_owned(), about.1.to_owned())]);
+        for change in changes {
+            if let Some(new) = &change.new {
+                let text = String::from_utf8(new.clone()).context("a checkpoint is text")?;
+                data.insert(change.key.clone(), text);
+            }
+        }
+        let map = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(object.clone()),
+                labels: Some(names::labels(&self.name(), Component::Checkpoint)),
+                ..ObjectMeta::default()
+            },
+            data: Some(data),
+            ..ConfigMap::default()
+        };
+        let created = self
+            .api::<ConfigMap>()
+            .create(&PostParams::default(), &map)
+            .await;
+        created.with_context(|| format!("ConfigMap {}/{object} cannot be made", self.namespace))?;
+        Ok(())
+    }
+}
+
+impl Place for Cluster {
+    fn label(&self) -> String {
+        format!("{}/{}", self.namespace, self.name())
+    }
+
+    fn pipeline(&self) -> (String, String) {
+        (self.name(), self.pipeline.topic_name())
+    }
+
+    fn read(&self) -> anyhow::Result<Found> {
+        let mut found = Found {
+            partitions: u32::try_from(self.pipeline.spec.kafka.topic.partitions).ok(),
+            ..Found::default()
+        };
+        for map in self.runtime.block_on(self.checkpoints())? {
+            let fields = map.metadata.managed_fields.iter().flatten();
+            let times = fields.filter_map(|field| field.time.as_ref());
+            let changed = times.map(|time| time.0.as_second()).max();
+            for (key, text) in map.data.unwrap_or_default() {
+                if key != PLAN_KEY && partition_of_key(&key).is_none() {
+                    continue;
+                }
+                found.changed.extend(changed.map(|at| (key.clone(), at)));
+                found.stored.insert(key, Stored::Value(text.into_bytes()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn survey(&mut self) -> anyhow::Result<Survey> {
+        self.runtime.block_on(self.look())
+    }
+
+    fn write(&mut self, changes: &[Change]) -> anyhow::Result<()> {
+        self.runtime.block_on(self.write_all(changes))
+    }
+}
