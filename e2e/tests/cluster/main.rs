@@ -10,6 +10,7 @@ mod invalid;
 mod quickstart;
 mod scale;
 mod suspend;
+mod template;
 mod topic;
 mod upgrade;
 
