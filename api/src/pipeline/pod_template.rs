@@ -304,7 +304,7 @@ impl Faults {
             if !OPEN.contains(&field.as_str()) {
                 self.add(
                     format!("{path}.{field}"),
-                    format!("of container {name} is set by the operator: remove it"),
+                    format!("is set by the operator in container {name}: remove it"),
                 );
             }
         }
@@ -426,8 +426,8 @@ mod tests {
         told(
             json!({"spec": {"containers": [{"name": "etl", "image": "mine", "args": ["x"]}]}}),
             &[
-                "t.spec.containers[0].args of container etl",
-                "t.spec.containers[0].image of container etl",
+                "t.spec.containers[0].args is set by the operator in container etl",
+                "t.spec.containers[0].image is set by the operator in container etl",
             ],
         );
         told(
