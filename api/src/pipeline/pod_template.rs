@@ -154,7 +154,7 @@ impl PodTemplate {
         ] {
             for key in map.keys() {
                 let is = |own: &&str| *own == key || (own.ends_with('/') && key.starts_with(*own));
-                if RESERVED.iter().any(|own| is(own)) {
+                if RESERVED.iter().any(is) {
                     faults.add(
                         format!("{path}.metadata.{kind}[{key}]"),
                         "is set by the operator: remove it",
