@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod cluster;
 mod kafka;
+mod pod_template;
 mod readable;
 mod resolve;
 mod sink;
@@ -22,6 +23,7 @@ mod transform;
 
 pub use cluster::*;
 pub use kafka::*;
+pub use pod_template::*;
 pub use resolve::{QuantityError, bytes};
 pub use sink::*;
 pub use source::*;
@@ -75,6 +77,11 @@ pub struct LogPipelineSpec {
     /// On which nodes the pods run.
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// Laid over all pods: labels, annotations, affinity, containers and volumes of your own. Lists of named things
+    /// are merged by name, other lists and `nodeSelector` are replaced. The operator's containers keep their image,
+    /// command, environment and resources; the Job of the topic takes no container of yours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
     /// Where the log lines come from.
     pub source: Source,
     /// The log between producers and ETL workers.
@@ -152,6 +159,9 @@ pub struct Etl {
     /// What a worker is given; 250m of CPU and 512Mi of memory, at most 1Gi, when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Laid over the workers' pods, after `spec.podTemplate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 fn default_replicas() -> i32 {
@@ -165,6 +175,7 @@ impl Default for Etl {
             group_id: None,
             service_account_name: None,
             resources: None,
+            pod_template: None,
         }
     }
 }

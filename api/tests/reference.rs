@@ -99,6 +99,9 @@ fn kind(path: &str, name: &str, field: &Value) -> String {
     match field["type"].as_str().expect("a field has a type") {
         "object" if field.get("properties").is_some() => link(""),
         "object" if field.get("additionalProperties").is_some() => "map of strings".to_owned(),
+        "object" if field.get("x-kubernetes-preserve-unknown-fields").is_some() => {
+            "fields of a pod".to_owned()
+        }
         "object" => "empty object".to_owned(),
         "array" if field["items"].get("properties").is_some() => format!("list of {}", link("[]")),
         "array" => format!(

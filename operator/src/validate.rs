@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{
-    FilesVolume, Image, Keep, ManagedKafka, PullPolicy, Resources, Scheduling, Storage, Suspend,
+    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, Scheduling,
+    Storage, Suspend,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -39,6 +40,8 @@ pub struct Pipeline {
     pub images: Images,
     /// Nodes.
     pub scheduling: Scheduling,
+    /// What is laid over its pods.
+    pub pod_templates: PodTemplates,
     /// What outlives it.
     pub keep: Keep,
     /// What is held back.
@@ -59,6 +62,19 @@ pub struct Pipeline {
     pub s3: S3Settings,
     /// The Secrets that it takes.
     pub s3_secrets: BTreeSet<String>,
+}
+
+/// What is laid over pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodTemplates {
+    /// All of them.
+    pub all: Option<PodTemplate>,
+    /// The brokers.
+    pub kafka: Option<PodTemplate>,
+    /// Generator and producer.
+    pub source: Option<PodTemplate>,
+    /// The ETL workers.
+    pub etl: Option<PodTemplate>,
 }
 
 /// Images.
@@ -197,6 +213,8 @@ pub fn validate(
     if let Err(error) = spec.sink.rotation.max_bytes() {
         faults.push(fault("spec.sink.rotation.maxBytes", error.to_string()));
     }
+    let found = spec.pod_template_faults().into_iter();
+    faults.extend(found.map(|found| fault(found.path, found.reason)));
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -204,6 +222,16 @@ pub fn validate(
         uid: object.metadata.uid.clone().unwrap_or_default(),
         images: images(object, config),
         scheduling: spec.scheduling.clone(),
+        pod_templates: PodTemplates {
+            all: spec.pod_template.clone(),
+            kafka: spec
+                .kafka
+                .managed
+                .as_ref()
+                .and_then(|managed| managed.pod_template.clone()),
+            source: spec.source.pod_template.clone(),
+            etl: spec.etl.pod_template.clone(),
+        },
         keep: spec.deletion_policy.volumes,
         suspend: spec.suspend,
         topic: topic(object, kafka.as_ref()),

@@ -10,7 +10,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretRef;
+use super::{PodTemplate, SecretRef};
 
 /// A Kafka of the pipeline's own, in `KRaft` mode, in the pipeline's namespace. `logpipe run` has its log in
 /// the process instead.
@@ -41,6 +41,9 @@ pub struct ManagedKafka {
     /// The Java heap.
     #[serde(default)]
     pub jvm: Jvm,
+    /// Laid over the brokers' pods, after `spec.podTemplate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 fn default_brokers() -> i32 {
@@ -55,6 +58,7 @@ impl Default for ManagedKafka {
             config: BTreeMap::new(),
             resources: None,
             jvm: Jvm::default(),
+            pod_template: None,
         }
     }
 }

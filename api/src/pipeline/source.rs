@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, Storage};
+use super::{PodTemplate, Resources, Storage};
 
 /// Where the log lines come from: exactly one of `generator`, `files` and `topic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -34,6 +34,9 @@ pub struct Source {
     /// The volume of the saved offsets, and of the generator's `app.log`.
     #[serde(default)]
     pub storage: Storage,
+    /// Laid over the source's pod, after `spec.podTemplate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 /// A generator of synthetic log lines. Each line carries its producer, number and checksum, so that

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use logpipe_api::pipeline::LogPipelineSpec;
 use serde_json::Value as Json;
 
 use super::fault::{Fault, Kind, nearest};
@@ -33,8 +34,24 @@ pub(super) fn check(object: &Json, root: &Node, faults: &mut Vec<Fault>) {
         root,
     ));
     found.extend(idle_workers_warning(object, root));
+    found.extend(pod_template_faults(object, root));
     found.retain(|fault| faults.iter().all(|known| known.path != fault.path));
     faults.append(&mut found);
+}
+
+/// In the words of the operator.
+fn pod_template_faults(object: &Json, root: &Node) -> Vec<Fault> {
+    // What cannot be read was told by the schema.
+    let Ok(spec) = serde_json::from_value::<LogPipelineSpec>(object["spec"].clone()) else {
+        return Vec::new();
+    };
+    let found = spec.pod_template_faults().into_iter();
+    found
+        .map(|fault| {
+            let span = locate(root, &fault.path);
+            Fault::error(Kind::Meaning, &fault.path, &span, fault.reason)
+        })
+        .collect()
 }
 
 fn pattern_fault(pattern: &str, root: &Node) -> Option<Fault> {

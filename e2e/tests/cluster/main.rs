@@ -11,6 +11,7 @@ mod invalid;
 mod quickstart;
 mod scale;
 mod suspend;
+mod template;
 mod topic;
 mod upgrade;
 

@@ -239,7 +239,8 @@ fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTempla
     let mut template = pod::template(pipeline, Component::Kafka, spec);
     let metadata = template.metadata.get_or_insert_default();
     // A broker reads its files once: other files are another pod.
-    metadata.annotations = Some([(names::CONFIG.to_owned(), names::hash8(&files))].into());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(names::CONFIG.to_owned(), names::hash8(&files));
     template
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
@@ -13,7 +14,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use logpipe_api::pipeline::{self, Amounts, Keep, PullPolicy, Resources, Storage};
+use logpipe_api::pipeline::{
+    self, Amounts, CORE_CONTAINERS, Keep, PodTemplate, PullPolicy, Resources, Storage,
+};
 
 use super::names::{self, Component};
 use crate::validate::Pipeline;
@@ -88,19 +91,60 @@ fn toleration(asked: &pipeline::Toleration) -> Toleration {
     }
 }
 
-/// The pods of a part, as the template of what makes them.
+/// The pods of a part, as the template of what makes them: ours, and over it what the manifest lays there.
 pub(super) fn template(
     pipeline: &Pipeline,
     component: Component,
     spec: PodSpec,
 ) -> PodTemplateSpec {
+    let mut metadata = ObjectMeta {
+        labels: Some(names::labels(&pipeline.name, component)),
+        ..ObjectMeta::default()
+    };
+    let mut spec = spec;
+    let templates = &pipeline.pod_templates;
+    let own = match component {
+        Component::Kafka => &templates.kafka,
+        Component::Source => &templates.source,
+        Component::Etl => &templates.etl,
+        Component::Topic | Component::Checkpoint => &None,
+    };
+    for asked in [&templates.all, own].into_iter().flatten() {
+        let labels = metadata.labels.get_or_insert_default();
+        labels.extend(asked.metadata.labels.clone());
+        if !asked.metadata.annotations.is_empty() {
+            let annotations = metadata.annotations.get_or_insert_default();
+            annotations.extend(asked.metadata.annotations.clone());
+        }
+        spec.merge_from(laid_over(pipeline, component, &spec, asked));
+    }
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&pipeline.name, component)),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(metadata),
         spec: Some(spec),
     }
+}
+
+/// What of a template is for the pods of this part.
+fn laid_over(
+    pipeline: &Pipeline,
+    component: Component,
+    spec: &PodSpec,
+    asked: &PodTemplate,
+) -> PodSpec {
+    let mut over = asked.pod_spec();
+    over.containers.retain(|container| {
+        let is_here = spec.containers.iter().any(|own| own.name == container.name);
+        let is_ours = CORE_CONTAINERS.contains(&container.name.as_str());
+        // A Job never comes to its end while a container of somebody else's runs.
+        is_here || (!is_ours && component != Component::Topic)
+    });
+    for constraint in over.topology_spread_constraints.iter_mut().flatten() {
+        // Without a selector it would count no pod at all.
+        constraint
+            .label_selector
+            .get_or_insert_with(|| selector(pipeline, component));
+    }
+    over
 }
 
 /// Selects the pods of a part.

@@ -1,5 +1,6 @@
 //! Hundreds of random edits, valid and invalid, end where a fresh install of the last manifest does.
 
+use logpipe_api::LogPipelineSpec;
 use serde_json::{Value, json};
 
 use crate::quickstart;
@@ -40,6 +41,23 @@ fn places() -> Vec<(String, Vec<Value>)> {
             [{"key": "a", "value": "b"}, {"operator": "Exists"}],
             null,
         ]],
+        ["/podTemplate", [
+            {"metadata": {"labels": {"team": "a"}, "annotations": {"example.com/a": "b"}}},
+            {"spec": {"containers": [{"name": "agent", "image": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}},
+            {"spec": {"tolerations": [{"operator": "Exists"}], "securityContext": {"supplementalGroups": [7]}}},
+            {"spec": {"restartPolicy": "Never"}},
+            {"spec": "nothing"},
+            null,
+        ]],
+        ["/etl/podTemplate", [
+            {"spec": {"containers": [{"name": "etl", "volumeMounts": [{"name": "tmp", "mountPath": "/more"}]}]}},
+            {"spec": {"containers": [{"name": "etl", "image": "mine"}]}},
+            {"spec": {"affinity": {"podAntiAffinity": {}}, "topologySpreadConstraints": [
+                {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"},
+            ]}},
+            null,
+        ]],
+        ["/kafka/managed/podTemplate", [{"spec": {"terminationGracePeriodSeconds": 7}}, {"spec": {"hostname": "x"}}, null]],
         ["/kafka/managed/replicas", [1, 2, 3, 5]],
         ["/kafka/managed/config", [{}, {"log.retention.hours": "1"}, {"listeners": "x"}, null]],
         ["/kafka/managed/jvm/heapPercent", [20, 50, 5]],
@@ -83,6 +101,14 @@ fn mend(spec: &mut Value) {
     let managed = spec["kafka"]["managed"].as_object_mut().unwrap();
     managed.remove("config");
     managed.remove("resources");
+    let typed: LogPipelineSpec = serde_json::from_value(spec.clone()).unwrap();
+    if !typed.pod_template_faults().is_empty() {
+        for pointer in ["", "/etl", "/kafka/managed"] {
+            if let Some(Value::Object(parent)) = spec.pointer_mut(pointer) {
+                parent.remove("podTemplate");
+            }
+        }
+    }
     if let Some(Value::Object(topic)) = spec.pointer_mut("/kafka/topic") {
         topic.remove("replicationFactor");
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
+use logpipe_api::LogPipelineSpec;
 use serde_json::{Value, json};
 
 use crate::schema;
@@ -265,7 +266,10 @@ fn in_bounds(spec: &Value) -> bool {
     let heap = &spec["kafka"]["managed"]["jvm"]["heapPercent"];
     let replicas = &spec["etl"]["replicas"];
     let group = spec["etl"]["groupId"].as_str().unwrap_or_default();
-    heap.as_i64().unwrap_or(50) >= 10 && replicas.as_i64().unwrap_or(1) >= 1 && !group.contains(' ')
+    serde_json::from_value::<LogPipelineSpec>(spec.clone()).is_ok()
+        && heap.as_i64().unwrap_or(50) >= 10
+        && replicas.as_i64().unwrap_or(1) >= 1
+        && !group.contains(' ')
 }
 
 /// `/apis/apps/v1/namespaces/data/statefulsets/x/status`

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use logpipe_operator::config::Config as OperatorConfig;
@@ -60,6 +60,36 @@ async fn random_edits_end_where_a_fresh_install_does() {
     };
     edits::random(&server).await;
     assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+}
+
+/// The number of workers has a default, because an autoscaler does nothing without a number; it must not be set back.
+#[tokio::test]
+async fn an_apply_without_replicas_leaves_what_a_scaler_set() {
+    let Some(server) = server("scaler").await else {
+        return;
+    };
+    let api = server.pipelines();
+    for replicas in [None, Some(1)] {
+        let mut spec = quickstart();
+        if let Some(replicas) = replicas {
+            spec["etl"] = json!({ "replicas": replicas });
+        }
+        let apply = async |spec: &Value| {
+            let params = PatchParams::apply("kubectl");
+            let patch = Patch::Apply(server.manifest(spec));
+            let object = api.patch("demo", &params, &patch).await.unwrap();
+            object.data["spec"]["etl"]["replicas"].clone()
+        };
+        assert_eq!(apply(&spec).await, 1);
+        let scale = Patch::Merge(json!({"spec": {"replicas": 5}}));
+        api.patch_scale("demo", &PatchParams::default(), &scale)
+            .await
+            .unwrap();
+        let mut edited = quickstart();
+        edited["sink"]["rotation"] = json!({"intervalSeconds": 7});
+        assert_eq!(apply(&edited).await, 5);
+        server.wipe().await;
+    }
 }
 
 /// Lease, watches and all: edits come while earlier ones are carried out, and what it sees of them is old.

@@ -48,7 +48,7 @@ impl Server {
         self.of(&ApiResource::erase::<LogPipeline>(&()))
     }
 
-    fn manifest(&self, spec: &Value) -> Value {
+    pub(crate) fn manifest(&self, spec: &Value) -> Value {
         json!({
             "apiVersion": "logpipe.dev/v1alpha1",
             "kind": "LogPipeline",
