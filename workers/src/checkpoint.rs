@@ -14,6 +14,7 @@ use crate::log::{Identity, Offset};
 #[cfg(feature = "kubernetes")]
 pub mod config_map;
 pub mod contract;
+pub mod counted;
 pub mod file;
 pub mod memory;
 
@@ -55,6 +56,20 @@ pub struct Checkpoint {
     pub pending: Option<Batch>,
     /// What was committed so far.
     pub totals: Totals,
+    /// What the commit saw, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// What a commit saw. Nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seen {
+    /// When it was, in milliseconds since 1970.
+    pub at: i64,
+    /// Where the log ended then, as far as the worker knew; never before `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
 }
 
 /// One record by offset and content: read again at a take-over, it tells a log that was truncated or made
@@ -158,6 +173,7 @@ impl Checkpoint {
             producers: Producers::new(),
             pending: None,
             totals: Totals::default(),
+            seen: None,
         }
     }
 
@@ -191,6 +207,7 @@ impl Checkpoint {
             .take()
             .ok_or(TransitionError::NothingPending)?;
         committed.next = batch.end;
+        committed.seen = None;
         committed.anchor = Some(batch.anchor);
         committed.producers = batch.producers_after;
         for file in &batch.files {

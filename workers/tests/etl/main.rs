@@ -499,12 +499,12 @@ fn a_worker_whose_partition_was_taken_over_stops() {
     futures::executor::block_on(async {
         let mut paused = world.take_over("paused").await;
         let mut other = world.take_over("other").await;
-        let error = paused.commit(None).await.unwrap_err();
+        let error = paused.commit(None, None).await.unwrap_err();
         assert!(
             matches!(&error, CommitError::Fenced { partition: 0, owner } if owner == "other"),
             "{error}"
         );
-        other.commit(None).await.unwrap();
+        other.commit(None, None).await.unwrap();
     });
 }
 
