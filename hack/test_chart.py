@@ -9,6 +9,7 @@ import tempfile
 
 import yaml
 
+import chart_metrics
 from chart_on_cluster import cluster
 from chart_programs import CHART, HELM, ROOT, run, tool
 
@@ -261,6 +262,28 @@ def every_knob_arrives(found):
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
+def metrics_are_read_where_they_are_told(found):
+    own, workers = (named(found, "PodMonitor", name)["spec"] for name in ("logpipe-operator", "logpipe-operator-workers"))
+    pod = named(found, "Deployment")["spec"]["template"]
+    assert own["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    ports = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+    assert [end["port"] for end in own["podMetricsEndpoints"]] == ports
+    assert workers["namespaceSelector"] == {"matchNames": ["a"]}
+    wanted = re.findall(r'METRICS: \(&str, u16\) = \("(.*?)"', (ROOT / "operator/src/desired/pod.rs").read_text(encoding="utf-8"))
+    assert [end["port"] for end in workers["podMetricsEndpoints"]] == wanted
+    for end in own["podMetricsEndpoints"] + workers["podMetricsEndpoints"]:
+        assert end["interval"] == "1m"
+    for kind in ("PodMonitor", "PrometheusRule"):
+        assert all(one["metadata"]["labels"]["release"] == "kps" for one in found if one["kind"] == kind)
+    policy = named(found, "NetworkPolicy")["spec"]["ingress"]
+    assert policy == [{"ports": [{"protocol": "TCP", "port": 8080}], "from": [{"namespaceSelector": {}}]}], policy
+    rules = named(found, "PrometheusRule")["spec"]
+    assert rules == yaml.load((CHART / "files/rules.yaml").read_text(encoding="utf-8"), LOADER)
+    board = named(found, "ConfigMap", "logpipe-operator-dashboard")
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(board["data"]["logpipe.json"])["title"] == "Logpipe"
+
+
 def what_is_off_is_not_there(found):
     assert kinds(found) == [("Deployment", "logpipe-operator"), ("ServiceAccount", "logpipe-operator")], kinds(found)
 
@@ -303,6 +326,15 @@ EVERYTHING = {
     "priorityClassName": "high",
     "networkPolicy": {"enabled": True, "apiServerPorts": [6443]},
 }
+METRICS = {
+    "watchNamespaces": ["a"],
+    "metrics": {
+        "podMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "kps"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "kps"}},
+        "dashboard": {"enabled": True},
+    },
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+}
 OFF = {"crds": {"enabled": False}, "rbac": {"create": False, "aggregateRoles": False}}
 CASES = [
     ({}, [*ALWAYS, *DEFAULT]),
@@ -310,6 +342,7 @@ CASES = [
     (EVERYTHING, [nobody_gets_a_wildcard_or_a_secret, every_knob_arrives]),
     (OFF, [*ALWAYS, what_is_off_is_not_there]),
     ({"serviceAccount": {"name": "mine", "annotations": {"role": "arn:1"}}}, [the_account_has_its_name_and_annotations]),
+    (METRICS, [metrics_are_read_where_they_are_told]),
     ({"crds": {"keep": False}}, [a_crd_that_is_not_kept_says_nothing]),
 ]
 # What is refused, and the word that Helm's refusal must have.
@@ -319,6 +352,7 @@ REFUSED = [
     ({"watchNamespaces": ["Not_A_Name"]}, "watchNamespaces"),
     ({"image": {"digest": "latest"}}, "digest"),
     ({"kafkaImage": {"tag": ""}}, "kafkaImage"),
+    ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
     ({"extraEnv": {"LOGPIPE_POD_NAME": "x"}}, "LOGPIPE_POD_NAME"),
     ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
 ]
@@ -393,6 +427,11 @@ def write_schemas(folder):
         ours["properties"].setdefault(name, {"type": "string"})
     ours["properties"]["metadata"] = {"$ref": "all.json#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
     (folder / f"logpipeline-logpipe-{crd['name']}.json").write_text(json.dumps(ours), encoding="utf-8")
+    for crd in chart_metrics.crds(LOADER):
+        schema = crd["versions"][0]["schema"]["openAPIV3Schema"]
+        group = crd["group"].split(".")[0]
+        file = folder / f"{crd['names']['singular']}-{group}-{crd['versions'][0]['name']}.json"
+        file.write_text(json.dumps(strict(schema)), encoding="utf-8")
     return version
 
 
@@ -435,6 +474,7 @@ def main(arguments):
             assert word in said, f"Helm {helm} refuses {values} with other words: {said}"
         print(f"Helm {tool(HELM[helm], '--version-of')} lint, {len(CASES)} sets of values, {len(REFUSED)} refusals: good")
     schemas()
+    chart_metrics.test(LOADER)
     if arguments == ["--cluster"]:
         cluster()
 

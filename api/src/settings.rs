@@ -287,6 +287,15 @@ pub struct TopicSettings {
     pub config: BTreeMap<String, String>,
 }
 
+/// Where a worker tells its metrics and whether it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// As `address:port`; no port is opened when there is none.
+    #[serde(default)]
+    pub listen: Option<String>,
+}
+
 impl Settings for KafkaSettings {
     const PREFIX: &'static str = "LOGPIPE_KAFKA_";
 }
@@ -301,6 +310,9 @@ impl Settings for ProducerSettings {
 }
 impl Settings for EtlSettings {
     const PREFIX: &'static str = "LOGPIPE_ETL_";
+}
+impl Settings for MetricsSettings {
+    const PREFIX: &'static str = "LOGPIPE_METRICS_";
 }
 impl Settings for TopicSettings {
     const PREFIX: &'static str = "LOGPIPE_TOPIC_";

@@ -13,7 +13,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::apply::{self, Stage};
 use crate::config::Config;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
+use crate::metrics::Metrics;
 use crate::object::{Kind, Object};
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
@@ -46,8 +47,7 @@ pub struct Context {
     client: Client,
     config: Config,
     recorder: Recorder,
-    /// All pipelines that are watched.
-    pipelines: Mutex<Vec<Store<DeserializeGuard<LogPipeline>>>>,
+    metrics: Arc<Metrics>,
     /// By UID, for what must not happen too often.
     memory: Mutex<HashMap<String, Memory>>,
 }
@@ -86,21 +86,21 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             config,
-            pipelines: Mutex::default(),
+            metrics: Arc::default(),
             memory: Mutex::default(),
         }
     }
 
-    fn watch(&self, pipelines: Store<DeserializeGuard<LogPipeline>>) {
-        lock(&self.pipelines).push(pipelines);
+    /// Counts there, and lets it see the pipelines.
+    #[must_use]
+    pub fn observed_by(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// What the pipelines that were there before do not leave to this one.
     fn rivalry(&self, object: &LogPipeline) -> Vec<Fault> {
-        let all: Vec<_> = lock(&self.pipelines)
-            .iter()
-            .flat_map(Store::state)
-            .collect();
+        let all = self.metrics.pipelines();
         rivals::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
     }
 
@@ -131,7 +131,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     };
     let runs = places.into_iter().map(|place| {
         let controller = controller(&context.client, place.as_deref());
-        context.watch(controller.store());
+        context.metrics.watch(controller.store());
         controller
             .graceful_shutdown_on(stop.clone())
             .run(guarded, error_policy, Arc::clone(&context))
@@ -201,7 +201,10 @@ async fn guarded(
 ) -> Result<Action, Error> {
     match &object.0 {
         Ok(pipeline) => {
-            let action = reconcile(pipeline, &context).await?;
+            let start = Instant::now();
+            let action = reconcile(pipeline, &context).await;
+            context.metrics.reconciled(start, action.is_ok());
+            let action = action?;
             context.remember(pipeline, |memory| memory.failures = 0);
             Ok(action)
         }

@@ -14,6 +14,7 @@ pub mod desired;
 pub mod health;
 mod identity;
 pub mod leader;
+pub mod metrics;
 pub mod observe;
 pub mod progress;
 pub mod rivals;

@@ -8,6 +8,7 @@ use logpipe_operator::config::Config;
 use logpipe_operator::controller::{self, Context};
 use logpipe_operator::health;
 use logpipe_operator::leader::Leadership;
+use logpipe_operator::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -28,7 +29,8 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::from_env(std::env::vars())?;
     let listener = TcpListener::bind(&config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
-    tokio::spawn(health::serve(listener));
+    let metrics = Arc::new(Metrics::default());
+    tokio::spawn(health::serve(listener, metrics.clone()));
     let client = Client::try_default()
         .await
         .context("the API server cannot be found")?;
@@ -43,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         _ = interrupt.recv() => return Ok(()),
     }
     tracing::info!("leading");
+    metrics.lead(true);
     let lost = leadership.lost();
     let stop = async move {
         tokio::select! {
@@ -51,7 +54,9 @@ async fn main() -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    controller::run(Arc::new(Context::new(client, config)), stop).await;
+    let context = Context::new(client, config).observed_by(metrics.clone());
+    controller::run(Arc::new(context), stop).await;
+    metrics.lead(false);
     leadership.release().await;
     Ok(())
 }

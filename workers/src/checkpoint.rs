@@ -14,6 +14,7 @@ use crate::log::{Identity, Offset};
 #[cfg(feature = "kubernetes")]
 pub mod config_map;
 pub mod contract;
+pub mod counted;
 pub mod file;
 pub mod memory;
 pub mod rebuild;
@@ -57,6 +58,20 @@ pub struct Checkpoint {
     pub pending: Option<Batch>,
     /// What was committed so far.
     pub totals: Totals,
+    /// What the commit saw, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// What a commit saw. Nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seen {
+    /// When it was, in milliseconds since 1970.
+    pub at: i64,
+    /// Where the log ended then, as far as the worker knew; never before `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
 }
 
 /// One record by offset and content: read again at a take-over, it tells a log that was truncated or made
@@ -160,6 +175,7 @@ impl Checkpoint {
             producers: Producers::new(),
             pending: None,
             totals: Totals::default(),
+            seen: None,
         }
     }
 
@@ -199,6 +215,7 @@ impl Checkpoint {
     /// Moves behind a batch that follows this state.
     pub(crate) fn pass(&mut self, batch: &Batch) {
         self.next = batch.end;
+        self.seen = None;
         self.anchor = Some(batch.anchor.clone());
         self.producers.clone_from(&batch.producers_after);
         for file in &batch.files {
@@ -211,14 +228,15 @@ impl Checkpoint {
         }
     }
 
-    /// What each file of `batch` carries in its footer: the checkpoint that announces it, but for who wrote it, so
-    /// that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
+    /// What each file of `batch` carries in its footer: the checkpoint that announces it, but for who wrote it and
+    /// when, so that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
     /// from it.
     pub fn imprint(&self, batch: &Batch) -> String {
         let imprint = Self {
             epoch: 0,
             owner: String::new(),
             n: 0,
+            seen: None,
             pending: Some(batch.clone()),
             ..self.clone()
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use logpipe_api::pipeline::{Granularity, Parquet, Transform};
 use tokio::runtime::Handle;
 
+use crate::checkpoint::counted::Counted;
 use crate::checkpoint::{Batch, CheckpointStore};
 use crate::counters::Counters;
 use crate::log::{Log, Offset};
@@ -31,6 +32,7 @@ pub mod receive;
 mod recover;
 pub mod row;
 mod sample;
+pub mod seen;
 pub mod stage;
 mod worker;
 
@@ -38,6 +40,7 @@ use budget::Budget;
 pub use error::EtlError;
 use partition::Limits;
 use plans::{Frozen, Plans};
+use seen::Partitions;
 use worker::Worker;
 
 /// How long a thread waits for records before it looks at ages and signals again.
@@ -77,6 +80,7 @@ pub struct Control {
     committed: Vec<AtomicU64>,
     needed: Vec<AtomicU64>,
     done: Vec<AtomicU64>,
+    seen: Partitions,
 }
 
 impl Control {
@@ -93,7 +97,13 @@ impl Control {
             committed: offsets(),
             needed: offsets(),
             done: offsets(),
+            seen: Partitions::default(),
         }
+    }
+
+    /// The partitions that this process has, for people.
+    pub fn seen(&self) -> &Partitions {
+        &self.seen
     }
 
     /// Read no more: commit what was read, and end. Others go on with the partitions.
@@ -128,6 +138,12 @@ impl Control {
     /// previous copy of its checkpoint; 0 until it is known.
     pub fn needed(&self, partition: u32) -> Offset {
         load(&self.needed, partition)
+    }
+
+    fn note_seen(&self, partition: &mut partition::Partition) {
+        let number = partition.number();
+        let oldest = partition.oldest(self.committed(number));
+        self.seen.note_done(number, self.done(number), oldest);
     }
 
     fn note_committed(&self, partition: u32, next: Offset) {
@@ -190,6 +206,9 @@ pub fn run(
     runtime: &Handle,
     on_plan: &dyn Fn(&Frozen),
 ) -> Result<(), EtlError> {
+    let checkpoints: Arc<dyn CheckpointStore> =
+        Arc::new(Counted::new(checkpoints, counters.clone()));
+    let store = store.counted_in(counters.clone());
     let Some(plans) = find_plan(options, log, &checkpoints, control, runtime)? else {
         return Ok(()); // Drained without a single line.
     };

@@ -7,6 +7,7 @@ mod durable;
 pub mod etl;
 pub mod generate;
 pub mod log;
+pub mod metrics;
 pub mod produce;
 mod settings;
 pub mod store;

@@ -100,6 +100,11 @@ pub trait Log: Send + Sync {
         )))
     }
 
+    /// Where a partition ends now, for people: of the topic that answers under this name.
+    fn end(&self, partition: u32) -> Result<Offset, LogError> {
+        Ok(self.source()?.bounds(partition)?.end)
+    }
+
     /// Asks the server whether the topic is still the one of [`identity`](Self::identity): it may have been
     /// deleted and made anew under the same name. What was read before the question is then of that topic. A log
     /// that this process holds open cannot be replaced.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path as FsPath;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use parquet::file::metadata::ParquetMetaDataReader;
 
+use crate::counters::Counters;
 use crate::etl::batch::Object;
 use crate::etl::encode::DIGEST_KEY;
 use crate::etl::name::ObjectName;
@@ -47,6 +48,7 @@ pub struct Store {
     policy: Policy,
     create_only: CreateOnly,
     warnings: Arc<Warnings>,
+    counters: Arc<Counters>,
 }
 
 /// Why an object could not be written.
@@ -192,12 +194,21 @@ impl Store {
             policy: Policy::brief(),
             create_only: CreateOnly::Enforced,
             warnings: Arc::default(),
+            counters: Arc::default(),
         }
+    }
+
+    /// Counts its requests there.
+    #[must_use]
+    pub fn counted_in(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Writes an object that must not be there yet, or finds that exactly it is there already. A bucket that is
     /// out of reach is waited for, for as long as it takes.
     pub async fn put(&self, object: &Object) -> Result<(), PutError> {
+        let start = Instant::now();
         let path = self.path(&object.path);
         let mut attempts = self.attempts(self.policy);
         loop {
@@ -208,6 +219,7 @@ impl Store {
             match tried {
                 Ok(Stands::Ours) => {
                     attempts.succeeded();
+                    self.counters.puts.since(start);
                     return Ok(());
                 }
                 Ok(Stands::Another(found)) => {

@@ -119,4 +119,13 @@ pub struct Progress {
     pub files_written: String,
     /// Lines in files of the quarantine.
     pub dead_letter_records: String,
+    /// Records of the topic that were not committed at `lastCommitTime`: what each partition lacked at its own last
+    /// commit, with an end of the topic that is up to 15 s older. It stands still while no worker commits. A record
+    /// holds many lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_records: Option<String>,
+    /// When a worker last committed a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub last_commit_time: Option<String>,
 }

@@ -104,6 +104,7 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     volumes.push(pod::scratch("tmp", "64Mi"));
     mounts.push(pod::mount("tmp", "/tmp"));
     let mut container = pod::worker(pipeline, "etl", env(pipeline));
+    pod::observe(&mut container, pod::METRICS);
     container.resources = Some(pod::resources(USUAL, pipeline.etl.resources.as_ref()));
     container.volume_mounts = Some(mounts);
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container]);

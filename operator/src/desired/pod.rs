@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy;
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use logpipe_api::pipeline::{
     self, Amounts, CORE_CONTAINERS, Keep, PodTemplate, PullPolicy, Resources, Storage,
 };
+use logpipe_api::settings::{MetricsSettings, Settings};
 
 use super::names::{self, Component};
 use crate::validate::Pipeline;
@@ -164,6 +167,33 @@ pub(super) fn worker(pipeline: &Pipeline, role: &str, env: Vec<EnvVar>) -> Conta
         env: Some(env),
         ..container(pipeline)
     }
+}
+
+/// The port on which the producer and the ETL workers tell metrics, and the one of the generator beside a producer.
+pub(super) const METRICS: (&str, u16) = ("metrics", 9464);
+pub(super) const GENERATOR_METRICS: (&str, u16) = ("metrics-gen", 9465);
+
+/// Lets a worker tell its metrics there, and makes it ready when the port answers.
+pub(super) fn observe(container: &mut Container, (name, port): (&str, u16)) {
+    let settings = MetricsSettings {
+        listen: Some(format!("0.0.0.0:{port}")),
+    };
+    let told = container.env.get_or_insert_default();
+    told.extend(env(settings.to_env()));
+    container.ports = Some(vec![ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        ..ContainerPort::default()
+    }]);
+    container.readiness_probe = Some(Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/readyz".to_owned()),
+            port: IntOrString::String(name.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(2),
+        ..Probe::default()
+    });
 }
 
 /// What all containers share.

@@ -54,6 +54,7 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
     let mut variables = source.producer.to_env();
     variables.extend(pipeline.kafka_settings.to_env());
     let mut producer = pod::worker(pipeline, "produce", pod::env(variables));
+    pod::observe(&mut producer, pod::METRICS);
     producer.resources = Some(resources.clone());
     let mut mounts = vec![data.clone()];
     mounts.extend(secrets);
@@ -77,6 +78,7 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
         let mut container = pod::worker(pipeline, "generate", pod::env(generator.to_env()));
         // When all lines are written it stays: a container of a StatefulSet that ends is started again.
         container.args = Some(vec!["generate".to_owned(), "--stay".to_owned()]);
+        pod::observe(&mut container, pod::GENERATOR_METRICS);
         container.resources = Some(resources);
         container.volume_mounts = Some(vec![data]);
         containers.insert(0, container);

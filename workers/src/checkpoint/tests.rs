@@ -154,6 +154,31 @@ fn without_a_batch_there_is_nothing_to_commit() {
 }
 
 #[test]
+fn a_batch_carries_the_same_whoever_finishes_it_and_whatever_the_commit_before_it_saw() {
+    let seen = Some(Seen {
+        at: 1_790_000_000_000,
+        end: None,
+    });
+    let another = Checkpoint { seen, ..fresh() }.take_over("b");
+    let batch = batch(10, 20);
+    assert_eq!(another.imprint(&batch), fresh().imprint(&batch));
+}
+
+#[test]
+fn what_a_commit_saw_stays_until_the_next_one_and_may_be_missing() {
+    let seen = Some(Seen {
+        at: 1_790_000_000_000,
+        end: Some(31),
+    });
+    let told = Checkpoint { seen, ..fresh() };
+    assert_eq!(Checkpoint::decode(&told.encode()).unwrap(), told);
+    assert!(!String::from_utf8(fresh().encode()).unwrap().contains("seen"));
+    let announced = told.take_over("b").announce(batch(10, 20)).unwrap();
+    assert_eq!(announced.seen, seen);
+    assert_eq!(announced.commit().unwrap().seen, None);
+}
+
+#[test]
 fn a_batch_begins_where_the_last_one_ended() {
     for start in [9, 11] {
         assert_eq!(

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::batch::EncodedBatch;
 use crate::checkpoint::{
-    Checkpoint, CheckpointStore, DecodeError, MAX_BYTES, StoreError, Swap, TransitionError,
+    Checkpoint, CheckpointStore, DecodeError, MAX_BYTES, Seen, StoreError, Swap, TransitionError,
     partition_key,
 };
 use crate::log::{Identity, Offset};
@@ -184,12 +184,25 @@ impl Committer {
         Ok(())
     }
 
-    /// Commits the pending batch, and announces the one behind it in the same swap where it is ready.
-    pub async fn commit(&mut self, following: Option<&EncodedBatch>) -> Result<(), CommitError> {
+    /// Commits the pending batch, and announces the one behind it in the same swap where it is ready. `seen` rides
+    /// along.
+    pub async fn commit(
+        &mut self,
+        following: Option<&EncodedBatch>,
+        seen: Option<Seen>,
+    ) -> Result<(), CommitError> {
         let next = match following {
             Some(following) => self.current.commit_and_announce(following.batch.clone()),
             None => self.current.commit(),
         };
+        let next = next.map(|next| {
+            let end = |seen: Seen| seen.end.map(|end| end.max(next.next));
+            let seen = seen.map(|seen| Seen {
+                end: end(seen),
+                ..seen
+            });
+            Checkpoint { seen, ..next }
+        });
         self.advance(next).await
     }
 

@@ -89,6 +89,10 @@ pub struct Partition {
     /// A batch was finished since this was last asked.
     fresh: bool,
     committer: mpsc::Sender<Queued>,
+    /// When the first record of the open batch was written.
+    opened_with: i64,
+    /// Of each finished batch its end, and when its first record was written.
+    waiting: VecDeque<(Offset, i64)>,
 }
 
 impl Partition {
@@ -119,6 +123,8 @@ impl Partition {
             ready: VecDeque::new(),
             fresh: false,
             committer,
+            opened_with: 0,
+            waiting: VecDeque::new(),
         }
     }
 
@@ -183,14 +189,19 @@ impl Partition {
                 }
                 if self.open.rows() == 0 {
                     self.first_row = now;
+                    self.opened_with = record.timestamp;
                 }
                 self.last_row = now;
                 let rows = self.open.rows();
                 self.open.append(&staged)?;
                 counters.received.add(self.open.rows() - rows);
                 counters.dropped.add(u64::from(skip));
+                for reason in staged.reasons() {
+                    counters.rejected[reason as usize].add(1);
+                }
             }
             Verdict::Gap { missing } => {
+                counters.gaps.add(1);
                 counters.dropped.add(lines);
                 tracing::debug!(
                     partition = self.number(),
@@ -209,6 +220,19 @@ impl Partition {
         } else {
             Ok(())
         }
+    }
+
+    /// When the oldest record with a line was written that is read and not below `committed`.
+    pub fn oldest(&mut self, committed: Offset) -> Option<i64> {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(end, _)| *end <= committed)
+        {
+            self.waiting.pop_front();
+        }
+        let open = (self.open.rows() > 0).then_some(self.opened_with);
+        self.waiting.front().map(|(_, at)| *at).or(open)
     }
 
     /// Cuts the open batch when it has reached a limit.
@@ -231,6 +255,7 @@ impl Partition {
         let batch = done.finish(&self.log, &self.cut, self.receiver.producers.clone())?;
         self.cut.pass(&batch.batch);
         let held = budget.hold(batch.bytes());
+        self.waiting.push_back((batch.batch.end, self.opened_with));
         self.ready.push_back(Queued {
             batch,
             announced: false,

@@ -75,6 +75,19 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// Each of them, in their order.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidUtf8,
+        Self::Malformed,
+        Self::InvalidTimestamp,
+        Self::MissingField,
+        Self::WrongType,
+        Self::UnknownField,
+        Self::LineTooLong,
+        Self::TooManyFolders,
+        Self::ParserPanicked,
+    ];
+
     /// The reason as it stands in the quarantine's column `error`.
     pub fn as_str(self) -> &'static str {
         match self {

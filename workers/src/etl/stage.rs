@@ -289,6 +289,11 @@ fn invalid_utf8(line: &[u8]) -> Reject {
 }
 
 impl<'a> StagedRecord<'a> {
+    /// Why lines were rejected, one reason a line.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = RejectReason> {
+        self.rejects.iter().map(|(_, reject)| reject.reason)
+    }
+
     pub(super) fn partition(&self) -> u32 {
         self.record.partition
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -16,7 +17,7 @@ use super::encode::Layout;
 use super::partition::{Partition, Queued};
 use super::stage::Stager;
 use super::{Control, EtlError, POLL, Shared, plans, recover};
-use crate::checkpoint::{Batch, Checkpoint};
+use crate::checkpoint::{Batch, Checkpoint, Seen};
 use crate::counters::Counters;
 use crate::log::{LogError, Member, Offset, Source};
 
@@ -137,6 +138,7 @@ impl<'a> Worker<'a> {
         let number = checkpoint.partition;
         recover::check_log(reader, &checkpoint)?;
         shared.control.note_committed(number, checkpoint.next);
+        shared.control.seen.came(number, checkpoint.next);
 
         // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
         let (sender, receiver) = mpsc::channel(1);
@@ -241,7 +243,7 @@ impl<'a> Worker<'a> {
                 }
                 continue;
             }
-            let partition = &active.partition;
+            let partition = &mut active.partition;
             let number = partition.number();
             let source = self.member.source();
             let waits = over || partition.is_full() || self.revoked.contains(&number);
@@ -250,6 +252,7 @@ impl<'a> Worker<'a> {
                 let control = &self.shared.control;
                 control.note_empty(number, empty.start, empty.end);
             }
+            self.shared.control.note_seen(partition);
             at += 1;
         }
         Ok(true)
@@ -425,19 +428,27 @@ async fn commit_all(
         }) else {
             return Ok(());
         };
+        let start = Instant::now();
+        let partition = committer.checkpoint().partition;
         if !queued.announced {
             committer.announce(&queued.batch).await?;
         }
         committer.put(&queued.batch).await?;
+        let seen = Seen {
+            at: Timestamp::now().as_millisecond(),
+            end: control.seen.end(partition),
+        };
         if let Ok(mut following) = batches.try_recv() {
-            committer.commit(Some(&following.batch)).await?;
+            committer.commit(Some(&following.batch), Some(seen)).await?;
             following.announced = true;
             next = Some(following);
         } else {
-            committer.commit(None).await?;
+            committer.commit(None, Some(seen)).await?;
         }
+        counters.batches.since(start);
+        control.seen.note_commit(partition, seen.at);
         count(&queued.batch, counters);
-        control.note_batch(committer.checkpoint().partition, &queued.batch.batch);
+        control.note_batch(partition, &queued.batch.batch);
     }
 }
 

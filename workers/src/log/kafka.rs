@@ -192,6 +192,14 @@ impl Log for KafkaLog {
         }
     }
 
+    fn end(&self, partition: u32) -> Result<Offset, LogError> {
+        let shared = &self.shared;
+        let (topic, wait) = (&shared.identity.topic, Duration::from_secs(5));
+        let found = shared.asker.fetch_watermarks(topic, partition as i32, wait);
+        let (_, end) = found.map_err(|error| shared.explain(code(&error), &error.to_string()))?;
+        Ok(end as Offset)
+    }
+
     fn check_identity(&self) -> Result<(), LogError> {
         self.shared.check_identity()
     }

@@ -168,6 +168,7 @@ impl<'a> Lane<'a> {
                 Err(error) if error.may_pass_at_once() && failures < MOST_FAILURES => {
                     failures += 1;
                     self.failed = true;
+                    self.shared.counters.log_failures.add(1);
                     let lane = &self.producer;
                     tracing::warn!(%lane, failures, error = &error as &dyn std::error::Error, "the log failed; going on from what it holds");
                     self.shared.control.wait(FIRST_PAUSE * (1 << failures));
@@ -232,11 +233,13 @@ impl<'a> Lane<'a> {
         self.settle()?;
         let closing = self.has_done_with_nameless(now);
         self.dirty |= closing;
+        self.shared.counters.unsaved.note(self.index, self.dirty);
         // Who finishes does not wait longer than a disk that fails needs.
         let soon = now.saturating_duration_since(self.saved_at) >= self.shared.tuning.look_every;
         let at_once = closing && self.finishing && soon;
         if self.dirty && (at_once || self.is_time_to_save(busy, now)) {
             self.save(false)?;
+            self.shared.counters.unsaved.note(self.index, self.dirty);
         }
         self.tell_at_end();
         if busy {

@@ -133,6 +133,7 @@ impl Attempts<'_> {
     /// Waits until it is time to try again, or says that it is not worth it.
     pub(super) async fn failed(&mut self, failure: Failure) -> Result<(), GaveUp> {
         self.failures += 1;
+        self.store.counters.sink_failures.add(1);
         let Some(bucket) = &self.store.bucket else {
             return self.failed_elsewhere(failure).await;
         };

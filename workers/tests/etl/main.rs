@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logpipe_workers::checkpoint::memory::{Fault, MemoryStore};
-use logpipe_workers::checkpoint::{CheckpointStore, Swap};
+use logpipe_workers::checkpoint::{CheckpointStore, Seen, Swap};
 use logpipe_workers::etl::commit::CommitError;
 use logpipe_workers::etl::name::ObjectName;
 use logpipe_workers::etl::{Control, EtlError};
@@ -499,13 +499,32 @@ fn a_worker_whose_partition_was_taken_over_stops() {
     futures::executor::block_on(async {
         let mut paused = world.take_over("paused").await;
         let mut other = world.take_over("other").await;
-        let error = paused.commit(None).await.unwrap_err();
+        let error = paused.commit(None, None).await.unwrap_err();
         assert!(
             matches!(&error, CommitError::Fenced { partition: 0, owner } if owner == "other"),
             "{error}"
         );
-        other.commit(None).await.unwrap();
+        // What was known of the log's end is never before what is committed.
+        let seen = Seen {
+            at: 1_790_000_000_000,
+            end: Some(0),
+        };
+        other.commit(None, Some(seen)).await.unwrap();
+        let checkpoint = other.checkpoint();
+        let end = Some(checkpoint.next);
+        assert_eq!(checkpoint.seen, Some(Seen { end, ..seen }));
     });
+}
+
+#[test]
+fn a_commit_tells_its_time() {
+    let world = busy_world();
+    world.run(&Fuse::never()).unwrap();
+    for partition in 0..2 {
+        let seen = world.checkpoint(partition).unwrap().seen.unwrap();
+        assert!(seen.at > 1_700_000_000_000, "{seen:?}");
+        assert_eq!(seen.end, None);
+    }
 }
 
 #[test]

@@ -13,10 +13,11 @@ use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::{self, Control, EtlOptions};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
+use logpipe_workers::metrics::Role;
 use logpipe_workers::store::Store;
 
 use crate::progress::Progress;
-use crate::signals;
+use crate::{ends, serve, signals};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let settings = EtlSettings::from_env(std::env::vars())?;
@@ -41,9 +42,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
         group: Some(group),
         ..KafkaOptions::default()
     };
-    let log = KafkaLog::open(&kafka, kafka_options)?;
+    let log: Arc<dyn Log> = Arc::new(KafkaLog::open(&kafka, kafka_options)?);
     let control = Arc::new(Control::new(log.identity().partitions));
     let counters = Arc::new(Counters::default());
+    ends::watch(log.clone(), control.clone())?;
+    // Whether it gets a partition is the group's to say: it may be a spare one.
+    serve::start(Role::Etl(control.clone()), counters.clone())?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -58,7 +62,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         });
         let result = etl::run(
             &options,
-            &log,
+            log.as_ref(),
             checkpoints,
             store,
             &control,

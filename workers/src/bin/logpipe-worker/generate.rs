@@ -1,13 +1,15 @@
 //! `logpipe-worker generate`. Touches the disk below its folder.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use logpipe_api::settings::{GeneratorSettings, Settings};
 use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, GeneratorOptions};
+use logpipe_workers::metrics::Role;
 
-use crate::signals;
+use crate::{serve, signals};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,7 +24,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.dir)
         .with_context(|| format!("cannot make the folder {}", options.dir.display()))?;
     let stop = signals::stop_flag()?;
-    let counters = Counters::default();
+    let counters = Arc::new(Counters::default());
+    serve::start(Role::Generate, counters.clone())?;
     generate::run(&options, &stop, &counters)?;
     tracing::info!(lines = counters.generated.get(), "generated");
     while args.stay && !stop.load(Ordering::Acquire) {

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod ends;
 mod etl;
 mod exit;
 mod generate;
 mod probe;
 mod produce;
 mod progress;
+mod serve;
 mod signals;
 mod survey;
 mod topic;

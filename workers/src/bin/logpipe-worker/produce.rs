@@ -1,13 +1,15 @@
 //! `logpipe-worker produce`. Touches the files, the folder of its saved offsets, and Kafka.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logpipe_api::settings::{KafkaSettings, ProducerSettings, Settings};
 use logpipe_workers::counters::Counters;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
+use logpipe_workers::metrics::Role;
 use logpipe_workers::produce::{self, Control, ProducerOptions};
 
-use crate::{progress, signals};
+use crate::{progress, serve, signals};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let settings = ProducerSettings::from_env(std::env::vars())?;
@@ -19,7 +21,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let log = KafkaLog::open(&kafka, kafka_options)?;
     let options = ProducerOptions::from(&settings);
-    let (control, counters) = (Control::new(), Counters::default());
+    let (control, counters) = (Control::new(), Arc::new(Counters::default()));
+    serve::start(Role::Produce, counters.clone())?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

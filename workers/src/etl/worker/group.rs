@@ -14,8 +14,13 @@ impl Worker<'_> {
     /// Drops what is lost, finishes what is revoked, and takes over what is assigned.
     pub(super) fn follow_group(&mut self) -> Result<(), EtlError> {
         let changes = self.member.changes()?;
+        let parts = [&changes.lost, &changes.revoked, &changes.assigned];
+        if parts.iter().any(|part| !part.is_empty()) {
+            self.shared.counters.rebalances.add(1);
+        }
         for number in changes.lost {
             self.fenced.retain(|(fenced, _)| *fenced != number);
+            self.shared.control.seen.went(number);
             // Its committer goes on without us, until it is done or fenced.
             self.active
                 .retain(|active| active.partition.number() != number);
@@ -74,6 +79,7 @@ impl Worker<'_> {
             return Ok(());
         }
         for (number, committer) in std::mem::take(&mut self.leaving) {
+            self.shared.control.seen.went(number);
             self.join(committer)?;
             self.tell(number);
         }
@@ -97,6 +103,7 @@ impl Worker<'_> {
             return Ok(false);
         }
         self.member.source().pause(number, true);
+        self.shared.control.seen.went(number);
         self.join(active.committer)?;
         self.fenced.push((number, Instant::now()));
         Ok(true)

@@ -45,6 +45,7 @@ impl Lane<'_> {
         };
         self.saved_at = Instant::now();
         if let Err(error) = self.state_file.save(&state) {
+            self.shared.counters.save_failures.add(1);
             if last {
                 return Err(error.into());
             }
