@@ -211,7 +211,7 @@ mod tests {
     fn a_stalled_pipeline_is_named_until_it_is_gone() {
         let metrics = Metrics::default();
         let before = text(&metrics, &[pipeline("False", "SinkAccessDenied", "True")]);
-        let labels = r#"{pipeline_namespace="data",pipeline="shop"}"#;
+        let labels = r#"{pipeline="shop",pipeline_namespace="data"}"#;
         assert!(
             before.contains(&format!("logpipe_pipeline_stalled{labels} 1\n")),
             "{before}"

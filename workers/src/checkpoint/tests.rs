@@ -172,7 +172,11 @@ fn what_a_commit_saw_stays_until_the_next_one_and_may_be_missing() {
     });
     let told = Checkpoint { seen, ..fresh() };
     assert_eq!(Checkpoint::decode(&told.encode()).unwrap(), told);
-    assert!(!String::from_utf8(fresh().encode()).unwrap().contains("seen"));
+    assert!(
+        !String::from_utf8(fresh().encode())
+            .unwrap()
+            .contains("seen")
+    );
     let announced = told.take_over("b").announce(batch(10, 20)).unwrap();
     assert_eq!(announced.seen, seen);
     assert_eq!(announced.commit().unwrap().seen, None);
