@@ -158,9 +158,7 @@ impl Metrics {
 /// The table of `docs/reference/metrics.md`.
 #[cfg(test)]
 fn reference(families: &[MetricFamily]) -> String {
-    let mut text =
-        "\n### Operator\n| Metric | Type | Labels | What it is |\n|---|---|---|---|\n".to_owned();
-    for family in families {
+    let row = |family: &MetricFamily| {
         let kind = format!("{:?}", family.get_field_type()).to_lowercase();
         let first = family.get_metric().first();
         let labels = first.map_or(&[][..], |metric| metric.get_label());
@@ -168,15 +166,12 @@ fn reference(families: &[MetricFamily]) -> String {
             .iter()
             .map(|label| format!("`{}`", label.name()))
             .collect();
-        let labels = labels.join(", ");
-        let row = format!(
-            "| `{}` | {kind} | {labels} | {} |\n",
-            family.name(),
-            family.help()
-        );
-        text += &row;
-    }
-    text
+        let (name, labels, help) = (family.name(), labels.join(", "), family.help());
+        format!("| `{name}` | {kind} | {labels} | {help} |\n")
+    };
+    let head = "| Metric | Type | Labels | What it is |\n|---|---|---|---|\n";
+    let rows: String = families.iter().map(row).collect();
+    format!("\n### Operator\n{head}{rows}")
 }
 
 #[cfg(test)]

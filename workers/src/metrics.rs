@@ -354,28 +354,22 @@ fn pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
 
 /// The tables of `docs/reference/metrics.md`.
 pub fn reference() -> String {
-    let mut text = String::new();
     let parts = [
         ("Every worker", BUILD),
         ("Generator", GENERATOR),
         ("Producer", PRODUCER),
         ("ETL workers", ETL),
     ];
-    for (title, definitions) in parts {
-        text +=
-            &format!("\n### {title}\n| Metric | Type | Labels | What it is |\n|---|---|---|---|\n");
-        for one in definitions {
+    let table = |(title, definitions): (&str, &[Definition])| {
+        let rows = definitions.iter().map(|one| {
             let kind = format!("{:?}", one.kind()).to_lowercase();
-            let row = format!(
-                "| `{}` | {kind} | {} | {} |\n",
-                one.name,
-                one.labels(),
-                one.help
-            );
-            text += &row;
-        }
-    }
-    text
+            let (name, labels, help) = (one.name, one.labels(), one.help);
+            format!("| `{name}` | {kind} | {labels} | {help} |\n")
+        });
+        let head = "| Metric | Type | Labels | What it is |\n|---|---|---|---|\n";
+        format!("\n### {title}\n{head}{}", rows.collect::<String>())
+    };
+    parts.into_iter().map(table).collect()
 }
 
 #[cfg(test)]
