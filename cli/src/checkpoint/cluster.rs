@@ -211,14 +211,17 @@ impl Cluster {
         spec.active_deadline_seconds = Some(PATIENCE.as_secs() as i64);
         spec.termination_grace_period_seconds = Some(5);
         spec.automount_service_account_token = Some(false);
+        // What a user has put beside it may never end.
+        spec.containers.retain(|container| container.name == "etl");
         let worker = spec
             .containers
             .iter_mut()
             .find(|container| container.name == "etl");
         let worker = worker.context("the workers' StatefulSet has no container etl")?;
         worker.args = Some(vec!["survey".to_owned()]);
-        let (liveness, readiness) = (&mut worker.liveness_probe, &mut worker.readiness_probe);
-        (*liveness, *readiness) = (None, None);
+        worker.startup_probe = None;
+        worker.liveness_probe = None;
+        worker.readiness_probe = None;
         let mut labels = names::labels(&self.name(), Component::Checkpoint);
         labels.remove(names::MANAGED_BY);
         Ok(Pod {
