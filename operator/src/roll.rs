@@ -18,7 +18,6 @@ use crate::status::pods;
 use crate::validate::Pipeline;
 
 mod ask;
-mod wire;
 
 use ask::Seen;
 

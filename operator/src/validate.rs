@@ -13,9 +13,9 @@ use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
     Secrets, TopicSettings,
 };
+use logpipe_probe::wire::CLIENT_PORT;
 
 use crate::config::Config;
-use crate::desired::kafka::CLIENT_PORT;
 use crate::desired::names::Names;
 use crate::desired::pod::SECRETS;
 

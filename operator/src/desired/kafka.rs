@@ -8,12 +8,14 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapProjection, Container, ContainerPort, PodTemplateSpec, Probe,
+    ConfigMap, ConfigMapProjection, Container, ContainerPort, ExecAction, PodTemplateSpec, Probe,
     ProjectedVolumeSource, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
     VolumeProjection,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use logpipe_probe::wire::CLIENT_PORT;
 
 use super::names::{self, Component};
 use super::pod::{self, Usual};
@@ -23,8 +25,11 @@ use crate::validate::{Kafka, Pipeline};
 
 const FILES: &str = "/etc/logpipe/kafka";
 
-/// Where a broker is reached; the start script names the same ports.
-pub const CLIENT_PORT: u16 = 9092;
+/// Where the program is that looks whether the broker is ready.
+const PROBE: &str = "/opt/logpipe/logpipe-probe";
+const PROBE_FOLDER: &str = "/opt/logpipe";
+
+// The start script names the same ports.
 const CONTROLLER_PORT: u16 = 9093;
 const PORTS: [(&str, u16); 3] = [
     ("client", CLIENT_PORT),
@@ -232,7 +237,12 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
 fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTemplateSpec {
     let files = serde_json::to_vec(&config.data).expect("text is JSON");
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container(pipeline, kafka)]);
-    spec.volumes = Some(vec![files_volume(pipeline), pod::scratch("tmp", "64Mi")]);
+    spec.init_containers = Some(vec![probe_container(pipeline)]);
+    spec.volumes = Some(vec![
+        files_volume(pipeline),
+        pod::scratch("tmp", "64Mi"),
+        pod::scratch("probe", "16Mi"),
+    ]);
     if kafka.replicas > 1 {
         spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Kafka));
     }
@@ -270,10 +280,11 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         ports: Some(PORTS.map(port).into()),
         resources: Some(pod::resources(USUAL, kafka.resources.as_ref())),
         // A broker opens its port when it has recovered its log and was let in by the controllers: minutes
-        // after a crash with a large disk. It is never killed because others are gone.
-        startup_probe: Some(probe(2, 300)),
-        readiness_probe: Some(probe(5, 3)),
-        liveness_probe: Some(probe(10, 6)),
+        // after a crash with a large disk. It is never killed because others are gone: that is only for the
+        // readiness to say.
+        startup_probe: Some(open_port(2, 300)),
+        readiness_probe: Some(answers()),
+        liveness_probe: Some(open_port(10, 6)),
         volume_mounts: Some(vec![
             VolumeMount {
                 // The image declares a volume here: one mounted above would be bypassed. The sub-path hides
@@ -286,12 +297,49 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
                 ..pod::mount("files", FILES)
             },
             pod::mount("tmp", "/tmp"),
+            VolumeMount {
+                read_only: Some(true),
+                ..pod::mount("probe", PROBE_FOLDER)
+            },
         ]),
         ..pod::container(pipeline)
     }
 }
 
-fn probe(period_seconds: i32, failures: i32) -> Probe {
+/// Copies the probe from the image of the workers: Kafka's image need not be ours.
+fn probe_container(pipeline: &Pipeline) -> Container {
+    Container {
+        name: "probe".to_owned(),
+        image: Some(pipeline.images.worker.clone()),
+        command: Some(vec!["/usr/local/bin/logpipe-probe".to_owned()]),
+        args: Some(vec!["install".to_owned(), PROBE.to_owned()]),
+        resources: Some(pod::resources(
+            Usual {
+                cpu: "10m",
+                memory: "16Mi",
+                memory_limit: "64Mi",
+            },
+            None,
+        )),
+        volume_mounts: Some(vec![pod::mount("probe", PROBE_FOLDER)]),
+        ..pod::container(pipeline)
+    }
+}
+
+/// The broker takes part in the cluster, and reaches a leader of the controllers.
+fn answers() -> Probe {
+    Probe {
+        exec: Some(ExecAction {
+            command: Some([PROBE, "ready"].map(str::to_owned).into()),
+        }),
+        period_seconds: Some(5),
+        failure_threshold: Some(3),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+fn open_port(period_seconds: i32, failures: i32) -> Probe {
     Probe {
         tcp_socket: Some(TCPSocketAction {
             port: IntOrString::Int(CLIENT_PORT.into()),

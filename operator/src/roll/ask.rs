@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
+use logpipe_probe::wire::{self, CLIENT_PORT, Malformed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Broker;
-use super::wire::{self, Malformed};
-use crate::desired::kafka::CLIENT_PORT;
 
 /// For a question with its answer.
 const PATIENCE: Duration = Duration::from_secs(3);

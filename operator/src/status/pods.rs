@@ -58,12 +58,12 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Those that come first, too: nothing starts before they have ended well.
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten()
+    let status = pod.status.as_ref();
+    let first = status.and_then(|status| status.init_container_statuses.as_ref());
+    let statuses = status.and_then(|status| status.container_statuses.as_ref());
+    first.into_iter().chain(statuses).flatten()
 }
 
 fn unschedulable(pod: &Pod) -> Option<&str> {
@@ -272,6 +272,20 @@ mod tests {
             (image.reason, image.stalled),
             (Reason::ImageUnavailable, true)
         );
+    }
+
+    #[test]
+    fn a_container_that_comes_first_is_looked_at() {
+        let mut pod = pod(ended(0, ""));
+        let status = pod.status.as_mut().unwrap();
+        status.init_container_statuses = status.container_statuses.take();
+        let first = &mut status.init_container_statuses.as_mut().unwrap()[0];
+        first.state = serde_json::from_value(
+            json!({"waiting": {"reason": "RunContainerError", "message": "no such file"}}),
+        )
+        .unwrap();
+        let trouble = trouble(&pod, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(trouble.message.contains("no such file") && trouble.stalled);
     }
 
     #[test]

@@ -1,39 +1,81 @@
-//! The bytes of two requests of Kafka's protocol, and of their answers: Metadata version 7 and `DescribeQuorum`
-//! version 0. Pure. The library of the workers is C, and knows neither the controllers nor static linking here.
+//! The bytes of three requests of Kafka's protocol, and of their answers: `ApiVersions` version 0, Metadata version
+//! 7 and `DescribeQuorum` version 0. Pure.
+//!
+//! The library of the workers is C, and knows neither the controllers nor static linking here. Crates of the whole
+//! protocol set memory aside for as many elements as an answer says that it has, and end the process when there is
+//! not so much; the image of a broker is its user's choice, and must not be able to stop the operator.
 
 /// The answer is not what the protocol says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not one of Kafka's")]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// The controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Quorum {
-    pub(super) leader: i32,
-    pub(super) voters: Vec<(i32, i64)>,
+pub struct Quorum {
+    /// Who leads; -1 when nobody does.
+    pub leader: i32,
+    /// Each of them, with the end of its log.
+    pub voters: Vec<(i32, i64)>,
 }
 
 /// The brokers and the copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) alive: Vec<i32>,
-    pub(super) behind: Option<String>,
+pub struct Metadata {
+    /// The brokers that take part.
+    pub alive: Vec<i32>,
+    /// The first partition with a copy that is not in sync.
+    pub behind: Option<String>,
 }
+
+/// The versions of one request that a broker knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The request.
+    pub key: i16,
+    /// The first one.
+    pub first: i16,
+    /// The last one.
+    pub last: i16,
+}
+
+/// Where a broker is asked.
+pub const CLIENT_PORT: u16 = 9092;
+
+const METADATA: (i16, i16) = (3, 7);
+const DESCRIBE_QUORUM: (i16, i16) = (55, 0);
+
+/// Each request and its version, beside the question for the versions.
+pub const SPOKEN: [(i16, i16); 2] = [METADATA, DESCRIBE_QUORUM];
 
 const CLIENT: &[u8] = b"logpipe-operator";
 const CORRELATION: i32 = 1;
 
+/// What a broker knows.
+pub fn api_versions() -> Vec<u8> {
+    framed(&header((18, 0)))
+}
+
 /// All topics.
-pub(super) fn metadata() -> Vec<u8> {
-    let mut body = header(3, 7);
-    body.extend((-1_i32).to_be_bytes());
+pub fn metadata() -> Vec<u8> {
+    metadata_of(-1)
+}
+
+/// No topic, so that only the brokers are told.
+pub fn brokers() -> Vec<u8> {
+    metadata_of(0)
+}
+
+fn metadata_of(topics: i32) -> Vec<u8> {
+    let mut body = header(METADATA);
+    body.extend(topics.to_be_bytes());
     body.push(0); // no topic is made
     framed(&body)
 }
 
 /// The one log of the controllers.
-pub(super) fn describe_quorum() -> Vec<u8> {
-    let mut body = header(55, 0);
+pub fn describe_quorum() -> Vec<u8> {
+    let mut body = header(DESCRIBE_QUORUM);
     body.push(0); // no tagged fields
     let topic = b"__cluster_metadata";
     body.push(2); // one topic
@@ -45,7 +87,7 @@ pub(super) fn describe_quorum() -> Vec<u8> {
     framed(&body)
 }
 
-fn header(key: i16, version: i16) -> Vec<u8> {
+fn header((key, version): (i16, i16)) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(key.to_be_bytes());
     bytes.extend(version.to_be_bytes());
@@ -130,8 +172,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The versions that a broker knows.
+pub fn read_api_versions(answer: &[u8]) -> Result<Vec<Versions>, Malformed> {
+    let mut reader = Reader(answer);
+    is_ours(&mut reader)?;
+    if reader.i16()? != 0 {
+        return Err(Malformed);
+    }
+    let mut versions = Vec::new();
+    for _ in 0..reader.count()? {
+        versions.push(Versions {
+            key: reader.i16()?,
+            first: reader.i16()?,
+            last: reader.i16()?,
+        });
+    }
+    Ok(versions)
+}
+
 /// Who is alive, and the first partition that misses a copy.
-pub(super) fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
+pub fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
     let mut reader = Reader(answer);
     is_ours(&mut reader)?;
     reader.i32()?; // throttled for
@@ -165,7 +225,7 @@ pub(super) fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
 }
 
 /// The leader of the controllers, and how far each is.
-pub(super) fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
+pub fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
     let mut reader = Reader(answer);
     is_ours(&mut reader)?;
     reader.tags()?;
@@ -201,7 +261,7 @@ fn is_ours(reader: &mut Reader<'_>) -> Result<(), Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn text(text: &str) -> Vec<u8> {
@@ -216,7 +276,7 @@ mod tests {
         bytes
     }
 
-    fn metadata_answer(in_sync: &[i32]) -> Vec<u8> {
+    pub(crate) fn metadata_answer(in_sync: &[i32]) -> Vec<u8> {
         [
             CORRELATION.to_be_bytes().to_vec(),
             0_i32.to_be_bytes().to_vec(),
@@ -243,6 +303,47 @@ mod tests {
         .concat()
     }
 
+    pub(crate) fn versions_answer(versions: &[(i16, i16, i16)]) -> Vec<u8> {
+        let mut answer = CORRELATION.to_be_bytes().to_vec();
+        answer.extend([0, 0]);
+        answer.extend((versions.len() as i32).to_be_bytes());
+        for (key, first, last) in versions {
+            answer.extend(
+                [key, first, last]
+                    .map(|number| number.to_be_bytes())
+                    .concat(),
+            );
+        }
+        answer
+    }
+
+    pub(crate) fn quorum_answer(leader: i32) -> Vec<u8> {
+        let voter = |id: i32, end: i64| [&id.to_be_bytes()[..], &end.to_be_bytes(), &[0]].concat();
+        [
+            &CORRELATION.to_be_bytes()[..],
+            &[0, 0, 0, 2, 3],
+            b"xy",
+            &[2],
+            &0_i32.to_be_bytes(),
+            &[0, 0],
+            &leader.to_be_bytes(),
+            &5_i32.to_be_bytes(),
+            &90_i64.to_be_bytes(),
+            &[3],
+            &voter(0, 91),
+            &voter(1, 92),
+            &[1, 0, 0, 0],
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn an_answer_that_says_it_is_huge_takes_no_memory_for_it() {
+        let mut answer = metadata_answer(&[7])[..8].to_vec();
+        answer.extend(i32::MAX.to_be_bytes());
+        assert_eq!(read_metadata(&answer), Err(Malformed));
+    }
+
     #[test]
     fn a_copy_that_is_not_in_sync_is_named() {
         let good = read_metadata(&metadata_answer(&[8, 7])).unwrap();
@@ -261,23 +362,7 @@ mod tests {
 
     #[test]
     fn the_controllers_are_read() {
-        let voter = |id: i32, end: i64| [&id.to_be_bytes()[..], &end.to_be_bytes(), &[0]].concat();
-        let answer = [
-            &CORRELATION.to_be_bytes()[..],
-            &[0, 0, 0, 2, 3],
-            b"xy",
-            &[2],
-            &0_i32.to_be_bytes(),
-            &[0, 0],
-            &1_i32.to_be_bytes(),
-            &5_i32.to_be_bytes(),
-            &90_i64.to_be_bytes(),
-            &[3],
-            &voter(0, 91),
-            &voter(1, 92),
-            &[1, 0, 0, 0],
-        ]
-        .concat();
+        let answer = quorum_answer(1);
         let quorum = read_quorum(&answer).unwrap();
         assert_eq!((quorum.leader, quorum.voters), (1, vec![(0, 91), (1, 92)]));
         assert_eq!(read_quorum(&answer[..20]), Err(Malformed));
