@@ -292,8 +292,10 @@ fn every_rule_has_a_message_and_a_case_above() {
         "spec.source must keep its kind",
         "spec.transform.parser.pattern must be set",
         "spec.transform.schema.fields must be set",
-        "storage must keep its size and className",
-        "storage must keep its size and className",
+        "storage.className must stay what it is",
+        "storage.className must stay what it is",
+        "storage.size must not shrink",
+        "storage.size must not shrink",
     ];
     // A new rule gets a good and a bad case above, and then its place in this list.
     assert_eq!(messages.len(), begin.len(), "{messages:#?}");
@@ -389,21 +391,26 @@ fn brokers_are_one_or_three_and_more_and_stay() {
 }
 
 #[test]
-fn a_volume_keeps_its_size_and_class() {
-    let message = "storage must keep its size and className";
+fn a_volume_may_grow_and_keeps_its_class() {
     for path in ["/spec/source/storage", "/spec/kafka/managed/storage"] {
         let small = with(path, json!({"size": "8Gi"}));
+        let large = with(path, json!({"size": "1Ti"}));
         accepts_change(&small, &small);
-        refuses_change(&small, &with(path, json!({"size": "9Gi"})), message);
+        accepts_change(&small, &large);
+        refuses_change(&large, &small, "storage.size must not shrink");
+        let less = with(path, json!({"size": "8191Mi"}));
+        refuses_change(&small, &less, "storage.size must not shrink");
         let class = with(path, json!({"size": "8Gi", "className": "fast"}));
+        let message = "storage.className must stay what it is";
         refuses_change(&small, &class, message);
         refuses_change(&class, &small, message);
     }
     let written = |storage: Value| with("/spec/kafka/managed/storage", storage);
     accepts_change(&good(), &written(json!({"size": "8Gi"})));
+    accepts_change(&good(), &written(json!({"size": "9Gi"})));
     refuses_change(
         &good(),
-        &written(json!({"size": "9Gi"})),
+        &written(json!({"size": "7Gi"})),
         "storage must be what the brokers were made with",
     );
 }

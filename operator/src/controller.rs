@@ -30,7 +30,7 @@ use crate::roll;
 use crate::shutdown;
 use crate::status::{self, Applied, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
-use crate::{desired, identity, progress};
+use crate::{desired, identity, progress, volumes};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
 /// edited.
@@ -260,6 +260,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     };
     let mut objects = desired::objects(&pipeline);
     let lost = take_lost(&mut objects, object, &live);
+    let growing = volumes::step(&context.client, &namespace, &mut objects, &mut live).await;
     let applied = apply::apply(
         &context.client,
         &namespace,
@@ -279,16 +280,15 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
         lost: &lost,
         error: applied.as_ref().err(),
         restarts: restarts.as_deref(),
+        growing: &growing,
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
     });
     tell(object, &outcome, context).await?;
     applied?;
-    let again = if restarts.is_some() {
-        roll::LOOK_AGAIN
-    } else {
-        LOOK_AGAIN
-    };
+    // Claims are not watched.
+    let soon = restarts.is_some() || growing.iter().any(|growth| !growth.stalled);
+    let again = if soon { roll::LOOK_AGAIN } else { LOOK_AGAIN };
     Ok(Action::requeue(again))
 }
 

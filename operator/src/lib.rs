@@ -21,6 +21,7 @@ mod roll;
 pub mod shutdown;
 pub mod status;
 pub mod validate;
+pub mod volumes;
 
 mod object;
 

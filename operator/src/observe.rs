@@ -3,7 +3,7 @@
 //! It asks without a resource version, so the answers are never older than the question: what is decided by
 //! them (what to remove, whether a checkpoint was ever made) must not be decided by a cache.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,8 @@ pub struct Live {
     pub objects: Vec<Object>,
     /// Pods that they made.
     pub pods: Vec<Pod>,
+    /// The claims of these.
+    pub claims: Vec<PersistentVolumeClaim>,
 }
 
 /// Something could not be listed.
@@ -63,7 +65,17 @@ pub async fn live(client: &Client, namespace: &str, pipeline: &str) -> Result<Li
         .await
         .map_err(|error| failed("Pod", error))?
         .items;
-    Ok(Live { objects, pods })
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let claims = api
+        .list(&params)
+        .await
+        .map_err(|error| failed("PersistentVolumeClaim", error))?
+        .items;
+    Ok(Live {
+        objects,
+        pods,
+        claims,
+    })
 }
 
 impl Live {

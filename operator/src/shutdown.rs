@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Client, Resource, ResourceExt};
@@ -16,10 +17,12 @@ use serde_json::json;
 use crate::apply::{self, Stage};
 use crate::config::Config;
 use crate::controller::{Error, chain, facts};
-use crate::desired::{self, names::Component};
-use crate::object::Kind;
-use crate::observe;
+use crate::desired;
+use crate::desired::names::{COMPONENT, Component};
+use crate::object::{Kind, Object};
+use crate::observe::{self, Live};
 use crate::validate::validate;
+use crate::volumes;
 
 /// Holds the resource until its parts have ended.
 pub const FINALIZER: &str = "logpipe.dev/cleanup";
@@ -69,9 +72,13 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     let namespace = object.namespace().unwrap_or_default();
     let mut live = observe::live(client, &namespace, &object.name_any()).await?;
     let has = |component| live.pods(component).next().is_some();
+    // Those of a StatefulSet that was about to be made again would outlive their pipeline.
+    let left = live
+        .pods(Component::Kafka)
+        .any(|pod| pod.owner_references().is_empty());
     let suspend = if has(Component::Source) {
         Suspend::Sources
-    } else if has(Component::Etl) {
+    } else if has(Component::Etl) || left {
         Suspend::All
     } else {
         return Ok(false);
@@ -84,20 +91,26 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
         return Ok(false);
     };
     let mut objects = desired::objects(&pipeline);
-    objects.retain(|object| {
-        object.kind == Kind::StatefulSet && live.find(object.kind, object.name()).is_some()
-    });
-    let mut sets = observe::Live {
+    objects.retain(|object| object.kind == Kind::StatefulSet && runs(object, &live));
+    volumes::keep_claims(&mut objects, &live);
+    volumes::leave_the_ending(&mut objects, &mut live);
+    let mut sets = Live {
         objects: live
             .objects
             .extract_if(.., |object| object.kind == Kind::StatefulSet)
             .collect(),
-        pods: Vec::new(),
+        ..Live::default()
     };
     if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Kafka, &mut sets).await {
         tracing::warn!(namespace, name = object.name_any(), error = %chain(&error), "a part could not be stopped in its turn");
     }
     Ok(true)
+}
+
+/// Whether a StatefulSet or a pod of it is there.
+fn runs(set: &Object, live: &Live) -> bool {
+    let is_of = |pod: &Pod| pod.labels().get(COMPONENT).map(String::as_str) == set.label(COMPONENT);
+    live.find(set.kind, set.name()).is_some() || live.pods.iter().any(is_of)
 }
 
 async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use crate::desired::names::{Component, selector_text};
 use crate::object::Kind;
 use crate::observe::Live;
 use crate::validate::{Fault, Pipeline};
+use crate::volumes::Growth;
 
 pub mod pods;
 
@@ -42,6 +43,10 @@ pub enum Reason {
     BrokersStarting,
     /// They are, and some still have to be restarted for what changed.
     BrokersRestarting,
+    /// Volumes are on their way to the size that the manifest says.
+    VolumesGrowing,
+    /// A volume was not allowed to grow.
+    VolumesRefused,
     /// What the part needs is not there yet.
     Waiting,
     /// The topic is what the manifest says.
@@ -81,6 +86,8 @@ impl Reason {
             Self::BrokersReady => "BrokersReady",
             Self::BrokersStarting => "BrokersStarting",
             Self::BrokersRestarting => "BrokersRestarting",
+            Self::VolumesGrowing => "VolumesGrowing",
+            Self::VolumesRefused => "VolumesRefused",
             Self::Waiting => "Waiting",
             Self::TopicReady => "TopicReady",
             Self::TopicPending => "TopicPending",
@@ -119,6 +126,8 @@ pub struct Applied<'a> {
     pub error: Option<&'a ApplyError>,
     /// What is to come until every broker has the current template.
     pub restarts: Option<&'a str>,
+    /// What is to come until volumes have their size.
+    pub growing: &'a [Growth],
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
@@ -337,6 +346,9 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let ready = set
         .as_ref()
         .map_or(0, |set| stay(applied, Component::Kafka, set));
+    if let Some(growing) = growing(applied, Component::Kafka) {
+        return growing;
+    }
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
     if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
         return Part::pending(Reason::BrokersRestarting, restarts);
@@ -387,17 +399,27 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
     if pipeline.suspend != Suspend::None {
         return Part::ready(Reason::Suspended, "held back by spec.suspend");
     }
+    if let Some(growing) = growing(applied, Component::Source) {
+        return growing;
+    }
     let Some(set) = set(applied, &pipeline.names.source()) else {
         return Part::pending(
             Reason::Waiting,
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    if stay(applied, Component::Source, &set) >= 1 {
+    let ready = stay(applied, Component::Source, &set);
+    if current_replicas(&set, ready) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
-    trouble(applied, Component::Source)
-        .unwrap_or_else(|| Part::pending(Reason::SourceStarting, "the source's pod is starting"))
+    trouble(applied, Component::Source).unwrap_or_else(|| {
+        let text = if ready >= 1 {
+            "the source's pod still runs what the manifest said before, and is replaced"
+        } else {
+            "the source's pod is starting"
+        };
+        Part::pending(Reason::SourceStarting, text)
+    })
 }
 
 fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
@@ -422,8 +444,15 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
              raise spec.kafka.topic.partitions or lower spec.etl.replicas"
         );
     }
-    if ready >= all {
+    let current = current_replicas(&set, ready);
+    if current >= all {
         return Part::ready(Reason::WorkersRunning, text);
+    }
+    if current < ready {
+        let before = ready - current;
+        text = format!(
+            "{text}; {before} of them still run what the manifest said before, and are replaced"
+        );
     }
     trouble(applied, Component::Etl).unwrap_or_else(|| Part::pending(Reason::WorkersStarting, text))
 }
@@ -441,6 +470,16 @@ fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
     })
 }
 
+fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
+    let mut growing = applied.growing.iter();
+    let growth = growing.find(|growth| growth.component == component)?;
+    Some(if growth.stalled {
+        Part::stalled(Reason::VolumesRefused, &growth.message)
+    } else {
+        Part::pending(Reason::VolumesGrowing, &growth.message)
+    })
+}
+
 fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
     applied.live.typed(Kind::StatefulSet, name)
 }
@@ -452,6 +491,15 @@ pub fn ready_replicas(set: &StatefulSet) -> i32 {
         return 0;
     }
     status.ready_replicas.unwrap_or(0)
+}
+
+/// Those of them that have the current template: the others run what the manifest said before.
+fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
+    let Some(status) = &set.status else { return 0 };
+    if status.current_revision == status.update_revision {
+        return ready;
+    }
+    ready.min(status.updated_replicas.unwrap_or(0))
 }
 
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.

@@ -90,11 +90,14 @@ impl Default for Jvm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.size == oldSelf.size && has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
-        .message("storage must keep its size and className: a volume cannot be changed in this release")
+    validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0")
+        .message("storage.size must not shrink: a volume can only grow"),
+    validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
+        .message("storage.className must stay what it is: a volume cannot move to another class")
 )]
 pub struct Storage {
-    /// Its size: a whole number with `Mi`, `Gi` or `Ti`.
+    /// Its size: a whole number with `Mi`, `Gi` or `Ti`. May only grow, and only where the storage class says
+    /// `allowVolumeExpansion`.
     #[serde(default = "default_size")]
     #[schemars(length(min = 3, max = 16), regex(pattern = r"^[1-9][0-9]*(Mi|Gi|Ti)$"))]
     pub size: String,

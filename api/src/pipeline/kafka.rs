@@ -19,8 +19,8 @@ use super::ManagedKafka;
         .message("spec.kafka must have at most one of managed and external: keep the one you want"),
     validation = Rule::new("!has(oldSelf.managed) || has(self.managed)")
         .message("spec.kafka.managed must not be removed once it is written: its brokers and volumes are there"),
-    validation = Rule::new("has(oldSelf.managed) || !has(self.managed) || (self.managed.storage.size == '8Gi' && !has(self.managed.storage.className))")
-        .message("spec.kafka.managed.storage must be what the brokers were made with before it was written: size 8Gi, no className"),
+    validation = Rule::new("has(oldSelf.managed) || !has(self.managed) || (quantity(self.managed.storage.size).compareTo(quantity('8Gi')) >= 0 && !has(self.managed.storage.className))")
+        .message("spec.kafka.managed.storage must be what the brokers were made with before it was written: size 8Gi or more, no className"),
     validation = Rule::new("has(self.external) == has(oldSelf.external)")
         .message("spec.kafka.external must not be added or removed: make a new pipeline for another Kafka")
 )]

@@ -18,6 +18,9 @@ use super::LogPipelineSpec;
 /// The containers that the operator makes.
 pub const CORE_CONTAINERS: [&str; 5] = ["kafka", "topic", "generate", "produce", "etl"];
 
+/// The container that comes before a broker, and the volume that it fills. There is nothing to change about it.
+const PROBE: &str = "probe";
+
 /// Bytes of a template as JSON. It stands in several objects, none of which may exceed 1.5 MiB.
 const LARGEST: usize = 32 * 1024;
 
@@ -70,8 +73,9 @@ const RESERVED: [&str; 8] = [
 ];
 
 /// Where the operator's containers have volumes of their own.
-const FOLDERS: [&str; 4] = [
+const FOLDERS: [&str; 5] = [
     "/etc/logpipe",
+    "/opt/logpipe",
     "/tmp",
     "/var/lib/kafka/data",
     "/var/lib/logpipe",
@@ -327,7 +331,7 @@ impl Faults {
     /// A container of the user's. `others` are those that a template of all pods has.
     fn sidecar(&mut self, path: &str, container: &Container, others: &[Container], core: &[&str]) {
         let name = &container.name;
-        if CORE_CONTAINERS.contains(&name.as_str()) {
+        if CORE_CONTAINERS.contains(&name.as_str()) || name == PROBE {
             let here = if core.is_empty() {
                 "none".to_owned()
             } else {
@@ -347,11 +351,11 @@ impl Faults {
     fn volumes(&mut self, path: &str, spec: &PodSpec) {
         for (number, volume) in spec.volumes.iter().flatten().enumerate() {
             let name = volume.name.as_str();
-            if ["data", "files", "tmp"].contains(&name) || name.starts_with("secret-") {
+            if ["data", "files", PROBE, "tmp"].contains(&name) || name.starts_with("secret-") {
                 self.add(
                     format!("{path}.volumes[{number}].name"),
                     format!(
-                        "must not be {name}: the operator has volumes data, files, tmp and secret-…"
+                        "must not be {name}: the operator has volumes data, files, probe, tmp and secret-…"
                     ),
                 );
             }
@@ -431,13 +435,17 @@ mod tests {
             ],
         );
         told(
+            json!({"spec": {"initContainers": [{"name": "probe", "image": "mine"}]}}),
+            &["t.spec.initContainers[0].name is probe, which is the operator's"],
+        );
+        told(
             json!({"spec": {"volumes": [{"name": "secret-0"}, {"name": "tmp"}]}}),
             &[
                 "t.spec.volumes[0].name must not be secret-0",
                 "t.spec.volumes[1].name must not be tmp",
             ],
         );
-        for mount in ["/tmp", "/tmp/x", "/var", "/", "/logs"] {
+        for mount in ["/tmp", "/tmp/x", "/opt/logpipe", "/var", "/", "/logs"] {
             told(
                 json!({"spec": {"containers": [{"name": "etl", "volumeMounts": [{"name": "v", "mountPath": mount}]}]}}),
                 &["t.spec.containers[0].volumeMounts has"],

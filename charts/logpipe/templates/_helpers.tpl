@@ -74,6 +74,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+- apiGroups: [""]   # volumes may grow
+  resources: [persistentvolumeclaims]
+  verbs: [list, patch]
 - apiGroups: [""]   # brokers are restarted one at a time
   resources: [pods/eviction]
   verbs: [create]

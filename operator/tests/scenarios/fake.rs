@@ -69,6 +69,23 @@ impl FakeApi {
     pub(crate) fn refuse(&self, kinds: &[&str]) {
         self.0.lock().unwrap().refused = kinds.iter().map(|&kind| kind.to_owned()).collect();
     }
+
+    /// What the controllers of volumes do: each pod has a claim, and each claim grows.
+    pub(crate) fn settle_claims(&self) {
+        let mut state = self.0.lock().unwrap();
+        let sets = state.objects.iter();
+        let sets = sets.filter(|(key, _)| key.starts_with("statefulsets/"));
+        let claims: Vec<_> = sets.flat_map(|(_, set)| claims_of(set)).collect();
+        for (key, claim) in claims {
+            state.objects.entry(key).or_insert(claim);
+        }
+        for (key, object) in &mut state.objects {
+            if key.starts_with("persistentvolumeclaims/") {
+                let size = object["spec"]["resources"]["requests"].clone();
+                object["status"] = json!({"phase": "Bound", "capacity": size});
+            }
+        }
+    }
 }
 
 impl State {
@@ -102,6 +119,11 @@ impl State {
             Method::PUT => self.replace(&key, body),
             Method::PATCH if status => self.patch_status(&key, body),
             Method::PATCH if plural == "logpipelines" => self.merge(&key, body),
+            Method::PATCH if plural == "persistentvolumeclaims" => self.grow(&key, body),
+            Method::PATCH if body["metadata"]["finalizers"] == json!([]) => {
+                let gone = self.objects.remove(&key);
+                gone.map_or_else(|| failure(404, "NotFound"), |gone| (StatusCode::OK, gone))
+            }
             Method::PATCH => self.apply(&key, body),
             Method::DELETE => self.delete(&key, body),
             _ => failure(405, "MethodNotAllowed"),
@@ -185,6 +207,10 @@ impl State {
         let mut new = body.clone();
         new["metadata"]["generation"] = json!(1);
         if let Some(old) = self.objects.get(key).cloned() {
+            assert!(
+                old["metadata"]["finalizers"] != json!(["orphan"]),
+                "{key} is written while it is deleted"
+            );
             if let Some(field) = immutable_change(key, &old, body) {
                 return failure(422, field);
             }
@@ -242,13 +268,30 @@ impl State {
         (StatusCode::OK, self.objects[key].clone())
     }
 
+    fn grow(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
+        let Some(mut claim) = self.objects.get(key).cloned() else {
+            return failure(404, "NotFound");
+        };
+        claim["spec"]["resources"]["requests"] = body["spec"]["resources"]["requests"].clone();
+        self.store(key, claim);
+        (StatusCode::OK, self.objects[key].clone())
+    }
+
     fn delete(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
         let Some(mut object) = self.objects.get(key).cloned() else {
             return failure(404, "NotFound");
         };
+        assert!(
+            object["metadata"]["finalizers"] != json!(["orphan"]),
+            "{key} is deleted twice, and its pods with it"
+        );
         let uid = &body["preconditions"]["uid"];
         if !uid.is_null() && *uid != object["metadata"]["uid"] {
             return failure(409, "Conflict");
+        }
+        if body["propagationPolicy"] == "Orphan" {
+            // Until the collector has let its pods go.
+            object["metadata"]["finalizers"] = json!(["orphan"]);
         }
         let held = object["metadata"]["finalizers"].as_array();
         if held.is_some_and(|finalizers| !finalizers.is_empty()) {
@@ -270,6 +313,22 @@ fn in_bounds(spec: &Value) -> bool {
         && heap.as_i64().unwrap_or(50) >= 10
         && replicas.as_i64().unwrap_or(1) >= 1
         && !group.contains(' ')
+}
+
+fn claims_of(set: &Value) -> Vec<(String, Value)> {
+    let template = &set["spec"]["volumeClaimTemplates"][0];
+    let replicas = set["spec"]["replicas"].as_i64().unwrap();
+    let claim = |ordinal: i64| {
+        let mut claim = template.clone();
+        let name = format!(
+            "data-{}-{ordinal}",
+            set["metadata"]["name"].as_str().unwrap()
+        );
+        claim["metadata"]["name"] = json!(name);
+        (format!("persistentvolumeclaims/{name}"), claim)
+    };
+    let count = if template.is_null() { 0 } else { replicas };
+    (0..count).map(claim).collect()
 }
 
 /// `/apis/apps/v1/namespaces/data/statefulsets/x/status`

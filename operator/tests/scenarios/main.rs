@@ -8,6 +8,7 @@ mod edits;
 mod fake;
 mod real;
 mod server;
+mod volumes;
 mod wire;
 
 use std::sync::OnceLock;
@@ -306,7 +307,9 @@ pub(crate) fn pod(component: &str) -> Value {
             "logpipe.dev/pipeline": "demo",
             "logpipe.dev/component": component,
             "app.kubernetes.io/managed-by": "logpipe-operator",
-        }},
+        }, "ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("demo-{component}"), "uid": "x",
+        }]},
     })
 }
 
@@ -331,6 +334,28 @@ async fn a_pod_that_ends_is_not_told_as_ready() {
         look(&api).await.unwrap();
         is_ready(&api, "False", reason);
         api.remove(&key);
+    }
+}
+
+#[tokio::test]
+async fn ready_says_that_the_manifest_as_it_is_runs() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    for (name, reason) in [("source", "SourceStarting"), ("etl", "WorkersStarting")] {
+        let key = format!("statefulsets/demo-{name}");
+        let mut rolling = api.get(&key).unwrap();
+        let status = rolling["status"].as_object_mut().unwrap();
+        status.insert("currentRevision".to_owned(), json!("1"));
+        status.insert("updateRevision".to_owned(), json!("2"));
+        api.put(&key, rolling.clone());
+        look(&api).await.unwrap();
+        is_ready(&api, "False", reason);
+        let (_, _, message) = condition(&api, "Ready");
+        assert!(message.contains("said before"), "{message}");
+        rolling["status"]["updatedReplicas"] = json!(1);
+        api.put(&key, rolling);
+        look(&api).await.unwrap();
+        is_ready(&api, "True", "Running");
     }
 }
 

@@ -1,0 +1,293 @@
+//! Makes volumes grow. Touches the client.
+//!
+//! The claims in a StatefulSet's template can never be changed. So the claims themselves are changed first; when all of
+//! them have grown, the StatefulSet is deleted without its pods, and made again with the new template. It takes the
+//! pods back as they are: nothing is restarted. Each step is drawn from what is there, so that an operator that
+//! was stopped in between goes on.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::desired::names::{COMPONENT, Component};
+use crate::object::{Kind, Object};
+use crate::observe::Live;
+use crate::status::is_permanent;
+
+/// What is still to come until the volumes of a part have their size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Whose volumes.
+    pub component: Component,
+    /// It was refused, and is refused again until a person acts.
+    pub stalled: bool,
+    /// In words.
+    pub message: String,
+}
+
+const SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
+
+/// Takes the next step of each StatefulSet whose volumes are smaller than they should be. What cannot be applied
+/// yet is taken out of `desired`, and what is on its way out is taken out of `live`.
+pub(crate) async fn step(
+    client: &Client,
+    namespace: &str,
+    desired: &mut Vec<Object>,
+    live: &mut Live,
+) -> Vec<Growth> {
+    let wanted: Vec<(Component, String, String)> = desired.iter().filter_map(volumes_of).collect();
+    let mut growing = Vec::new();
+    for (component, set, size) in wanted {
+        let grown = grow(client, namespace, &set, &size, live).await;
+        let grown = match grown {
+            Ok(()) => replace(client, namespace, &set, &size, live).await,
+            waits => waits,
+        };
+        if let Err((stalled, message)) = grown {
+            growing.push(Growth {
+                component,
+                stalled,
+                message,
+            });
+        }
+    }
+    keep_claims(desired, live);
+    leave_the_ending(desired, live);
+    growing
+}
+
+/// The part, the name and the size of the volumes of a StatefulSet that has some.
+fn volumes_of(object: &Object) -> Option<(Component, String, String)> {
+    let size = object.value.data.pointer(SIZE)?.as_str()?;
+    let component = [Component::Kafka, Component::Source]
+        .into_iter()
+        .find(|component| object.label(COMPONENT) == Some(component.as_str()))?;
+    Some((component, object.name().to_owned(), size.to_owned()))
+}
+
+/// Asks for the size, claim by claim; what it waits for or what was refused, until each has it.
+async fn grow(
+    client: &Client,
+    namespace: &str,
+    set: &str,
+    size: &str,
+    live: &Live,
+) -> Result<(), (bool, String)> {
+    let prefix = format!("data-{set}-");
+    let ours = |claim: &&PersistentVolumeClaim| claim.name_any().starts_with(&prefix);
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let mut waits = None;
+    for claim in live.claims.iter().filter(ours) {
+        let name = claim.name_any();
+        if !is_less(requested(claim), size) {
+            let bound = phase(claim) == Some("Bound");
+            if bound && is_less(capacity(claim), size) {
+                waits.get_or_insert_with(|| waiting(claim, size));
+            }
+            continue;
+        }
+        // One without a volume cannot be changed: it gets one when its pod has a node.
+        if phase(claim) != Some("Bound") {
+            waits.get_or_insert_with(|| format!("claim {name} has no volume yet"));
+            continue;
+        }
+        let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        let outcome = api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        tracing::info!(
+            namespace,
+            claim = name,
+            size,
+            ok = outcome.is_ok(),
+            "asked to grow"
+        );
+        match outcome {
+            Ok(_) => {
+                waits.get_or_insert_with(|| format!("claim {name} was asked to grow to {size}"));
+            }
+            Err(error) => return Err(refused(claim, size, &error)),
+        }
+    }
+    waits.map_or(Ok(()), |message| Err((false, message)))
+}
+
+fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
+    let conditions = claim
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let told = conditions.into_iter().flatten().find_map(|condition| {
+        let message = condition
+            .message
+            .as_deref()
+            .filter(|text| !text.is_empty())?;
+        Some(format!(" ({}: {message})", condition.type_))
+    });
+    format!(
+        "claim {} grows from {} to {size}{}",
+        claim.name_any(),
+        capacity(claim).map_or("nothing", |size| size.0.as_str()),
+        told.unwrap_or_default()
+    )
+}
+
+fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (bool, String) {
+    let name = claim.name_any();
+    let said = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    };
+    let class = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.storage_class_name.as_deref());
+    let class = class.unwrap_or("of the claim");
+    let remedy = format!(
+        "what runs goes on as it was. If StorageClass {class} does not allow it and its driver can: \
+         kubectl patch storageclass {class} -p '{{\"allowVolumeExpansion\":true}}'"
+    );
+    (
+        is_permanent(error),
+        format!("claim {name} cannot grow to {size}: {said}; {remedy}"),
+    )
+}
+
+/// Deletes a StatefulSet of the old size without its pods. It is applied anew when it is gone.
+async fn replace(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    size: &str,
+    live: &mut Live,
+) -> Result<(), (bool, String)> {
+    let set = live.objects.iter_mut();
+    let Some(set) = set
+        .filter(|object| object.kind == Kind::StatefulSet)
+        .find(|set| set.name() == name)
+    else {
+        return Ok(());
+    };
+    let message =
+        format!("StatefulSet {name} is made again for volumes of {size}; its pods run on");
+    if set.value.metadata.deletion_timestamp.is_some() {
+        return Err((false, message));
+    }
+    let told = set.value.data.pointer(SIZE).and_then(Value::as_str);
+    if told.and_then(bytes) >= bytes(size) || told.is_none() {
+        return Ok(());
+    }
+    let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        preconditions: Some(Preconditions {
+            uid: set.value.metadata.uid.clone(),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    };
+    let outcome = api.delete(name, &params).await;
+    tracing::info!(
+        namespace,
+        name,
+        ok = outcome.is_ok(),
+        "deleted without its pods"
+    );
+    match outcome {
+        Ok(_) => {
+            set.value.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+            Err((false, message))
+        }
+        Err(error) => Err((
+            is_permanent(&error),
+            format!("StatefulSet {name} could not be made again for volumes of {size}: {error}"),
+        )),
+    }
+}
+
+/// As long as a StatefulSet has smaller claims in its template, all the rest of it is applied with these.
+pub(crate) fn keep_claims(desired: &mut [Object], live: &Live) {
+    for object in desired.iter_mut() {
+        if object.kind != Kind::StatefulSet {
+            continue;
+        }
+        let current = live.find(Kind::StatefulSet, object.name());
+        let size = current
+            .and_then(|current| current.value.data.pointer(SIZE))
+            .cloned();
+        if let (Some(size), Some(place)) = (size, object.value.data.pointer_mut(SIZE)) {
+            *place = size;
+        }
+    }
+}
+
+/// A StatefulSet that is being deleted is neither applied nor removed: another deletion would take the pods along.
+pub(crate) fn leave_the_ending(desired: &mut Vec<Object>, live: &mut Live) {
+    let is_ending = |object: &mut Object| {
+        object.kind == Kind::StatefulSet && object.value.metadata.deletion_timestamp.is_some()
+    };
+    let ending: Vec<Object> = live.objects.extract_if(.., is_ending).collect();
+    desired.retain(|object| {
+        let same = |ending: &Object| ending.kind == object.kind && ending.name() == object.name();
+        !ending.iter().any(same)
+    });
+}
+
+fn requested(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
+    let resources = claim.spec.as_ref()?.resources.as_ref()?;
+    resources.requests.as_ref()?.get("storage")
+}
+
+fn capacity(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
+    claim.status.as_ref()?.capacity.as_ref()?.get("storage")
+}
+
+fn phase(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.status.as_ref()?.phase.as_deref()
+}
+
+/// What cannot be read counts as less than anything: nothing is replaced for it.
+fn is_less(size: Option<&Quantity>, than: &str) -> bool {
+    let size = size.and_then(|size| bytes(&size.0));
+    size < bytes(than)
+}
+
+/// `8Gi` in bytes; fractions are of no size that anybody asks for.
+fn bytes(text: &str) -> Option<u128> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u128 = number.parse().ok()?;
+    let (base, power) = match unit {
+        "" => (1, 0),
+        "Ki" => (1024, 1),
+        "Mi" => (1024, 2),
+        "Gi" => (1024, 3),
+        "Ti" => (1024, 4),
+        "Pi" => (1024, 5),
+        "k" => (1000, 1),
+        "M" => (1000, 2),
+        "G" => (1000, 3),
+        "T" => (1000, 4),
+        "P" => (1000, 5),
+        _ => return None,
+    };
+    number.checked_mul(u128::pow(base, power))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_compared_whatever_their_unit() {
+        let less = |a: &str, b: &str| is_less(Some(&Quantity(a.to_owned())), b);
+        assert!(less("8Gi", "9Gi") && less("1023Gi", "1Ti") && less("8G", "8Gi"));
+        assert!(!less("8589934592", "8Gi") && !less("1Ti", "1024Gi"));
+        assert!(is_less(None, "1Mi") && less("1.5Gi", "1Mi"));
+    }
+}
