@@ -18,7 +18,7 @@ async fn settle(api: &FakeApi) {
     crate::settle(api).await;
 }
 
-/// Until claims, StatefulSets and all the rest are at rest.
+/// Until the claims and all the rest are at rest.
 async fn converge(api: &FakeApi) {
     for _ in 0..8 {
         look(api).await.unwrap();
