@@ -145,6 +145,10 @@ impl Coordinator {
         let old = self.inboxes[self.owners[partition as usize]].clone();
         self.assign(partition, worker);
         std::thread::sleep(Duration::from_millis(self.chance.below(40) as u64));
+        // As Kafka does it: nothing is lost before its assignment was taken.
+        until("an assignment is noticed", || {
+            !old.lock().unwrap().changes.assigned.contains(&partition)
+        });
         old.lock().unwrap().changes.lost.push(partition);
         until("the loss is noticed", || {
             old.lock().unwrap().changes.lost.is_empty()
