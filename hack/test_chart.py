@@ -176,22 +176,22 @@ def nobody_but_the_operator_writes_status(found):
 
 
 def source(path, pattern):
-    """What a file of the operator says."""
-    return re.search(pattern, (ROOT / "operator/src" / path).read_text(encoding="utf-8"))[1]
+    """What a file of the sources says."""
+    return re.search(pattern, (ROOT / path).read_text(encoding="utf-8"))[1]
 
 
 def the_lease_is_the_one_the_operator_asks_for(found):
-    name = source("desired/names.rs", r'pub const OPERATOR: &str = "(.*)"')
+    name = source("api/src/names.rs", r'pub const OPERATOR: &str = "(.*)"')
     rules = named(found, "Role", "logpipe-operator-lease")["rules"]
     assert any(rule.get("resourceNames") == [name] and rule["verbs"] == ["get", "patch"] for rule in rules), rules
 
 
 def probes_ask_where_the_operator_answers(found):
     box = named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    port = int(source("config.rs", r'"0\.0\.0\.0:(\d+)"'))
+    port = int(source("operator/src/config.rs", r'"0\.0\.0\.0:(\d+)"'))
     assert box["ports"] == [{"name": "health", "containerPort": port}]
     for probe in ("livenessProbe", "readinessProbe"):
-        assert box[probe]["httpGet"] == {"path": source("health.rs", r'\.route\("(.*?)"'), "port": "health"}
+        assert box[probe]["httpGet"] == {"path": source("operator/src/health.rs", r'\.route\("(.*?)"'), "port": "health"}
 
 
 def no_name_of_env_comes_twice(found):
