@@ -1,5 +1,4 @@
 use std::error::Error as _;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
-//! Processes that are killed, power that is cut, and disks that are full.
+//! Power that is cut, and disks that are full. A process that is killed is in `tests/killed.rs`.
 
-use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -210,68 +209,6 @@ fn a_power_cut_at_any_moment_keeps_what_was_acknowledged() {
         );
         for record in found {
             assert_eq!(record.value, written[record.offset as usize].value);
-        }
-    }
-}
-
-const KILLED: &str = "LOGPIPE_TEST_KILLED_WRITER";
-
-/// In the process that is to be killed: writes, and says what is acknowledged.
-fn write_until_killed(dir: PathBuf) -> ! {
-    let log = open(&dir);
-    drop(dir);
-    let begin = log.source().unwrap().bounds(0).unwrap().end;
-    let mut sink = log.sink(0).unwrap();
-    for offset in begin.. {
-        let mut record = records(1).remove(0);
-        record.value = format!("{offset}\n").repeat(3000).into();
-        sink.send(record).unwrap();
-        println!("acknowledged {}", begin + sink.acknowledged().unwrap());
-    }
-    unreachable!("nobody writes 2^64 records")
-}
-
-#[test]
-fn a_killed_process_keeps_what_it_acknowledged() {
-    if let Some(dir) = std::env::var_os(KILLED) {
-        write_until_killed(dir.into());
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let mut durable = 0;
-    for round in 1..=4 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--nocapture", "--exact"])
-            .arg("log::embedded::tests::crash::a_killed_process_keeps_what_it_acknowledged")
-            .env(KILLED, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let goal = durable + 50 * round;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            let Some(count) = line.strip_prefix("acknowledged ") else {
-                continue;
-            };
-            durable = count.parse().unwrap();
-            if durable >= goal {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(durable >= goal, "the child ended at {durable}");
-        let log = open(dir.path());
-        let found = read_partition(&log, 0);
-        assert!(
-            found.len() as u64 >= durable,
-            "{durable} acknowledged, {} found",
-            found.len()
-        );
-        for (offset, record) in found.iter().enumerate() {
-            assert_eq!(
-                record.value,
-                format!("{offset}\n").repeat(3000).into_bytes()
-            );
         }
     }
 }
