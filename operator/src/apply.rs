@@ -20,7 +20,7 @@ use crate::observe::Live;
 pub enum Stage {
     /// Kafka may be made.
     Kafka,
-    /// And the topic.
+    /// And the topic, with the checkpoints of its partitions.
     Topic,
     /// And all the rest.
     Workers,
@@ -93,10 +93,14 @@ pub async fn apply(
 }
 
 fn stage_of(object: &Object) -> Stage {
-    match object.label(COMPONENT) {
-        Some(component) if component == Component::Kafka.as_str() => Stage::Kafka,
-        Some(component) if component == Component::Topic.as_str() => Stage::Topic,
-        _ => Stage::Workers,
+    let component = object.label(COMPONENT);
+    let is = |one: Component| component == Some(one.as_str());
+    if is(Component::Kafka) {
+        Stage::Kafka
+    } else if is(Component::Checkpoint) || is(Component::Topic) {
+        Stage::Topic
+    } else {
+        Stage::Workers
     }
 }
 

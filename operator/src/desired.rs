@@ -26,11 +26,12 @@ pub fn objects(pipeline: &Pipeline) -> Vec<Object> {
     if let Some(kafka) = &pipeline.kafka {
         objects.extend(kafka::objects(pipeline, kafka));
     }
+    // Workers that run see a new partition as soon as the topic has it.
+    objects.extend(checkpoint::objects(pipeline));
     objects.push(topic::job(pipeline));
     if let Some(source) = &pipeline.source {
         objects.push(source::stateful_set(pipeline, source));
     }
-    objects.extend(checkpoint::objects(pipeline));
     objects.extend(etl::objects(pipeline));
     objects
 }

@@ -53,7 +53,7 @@ pub(crate) async fn of_an_install(server: &Server) {
         "an install survived a crash after each of {} writes",
         writes - 1
     );
-    assert!(writes > 10);
+    assert!(writes > 7);
 }
 
 pub(crate) async fn of_an_edit(server: &Server) {

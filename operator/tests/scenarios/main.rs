@@ -198,6 +198,22 @@ async fn another_topic_is_another_job_and_the_old_one_goes() {
     );
 }
 
+/// A worker that finds a partition before its checkpoint ends with an error.
+#[tokio::test]
+async fn new_partitions_have_their_checkpoints_before_the_topic_has_them() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut spec = quickstart();
+    spec["kafka"]["topic"] = json!({"partitions": 6});
+    edit(&api, &spec);
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "TopicPending");
+    assert!(
+        api.keys()
+            .contains(&"configmaps/demo-checkpoint-p00005".to_owned())
+    );
+}
+
 #[tokio::test]
 async fn a_checkpoint_that_is_gone_is_not_made_again() {
     let api = install(&quickstart());
