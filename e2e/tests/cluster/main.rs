@@ -1,6 +1,7 @@
 //! Scenarios on a real cluster: each in its own namespace, one after the other. `hack/e2e` runs them; without a
 //! cluster they say so, and pass.
 
+mod autoscaler;
 mod brokers;
 mod checkpoint;
 mod config;
