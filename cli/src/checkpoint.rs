@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use logpipe_api::settings::{PLAN_KEY, partition_of_key};
 use logpipe_workers::checkpoint::survey::Survey;
 
 use crate::output::{self, Format};
@@ -100,6 +101,11 @@ pub(crate) struct Found {
     changed: BTreeMap<String, i64>,
     /// How many partitions there should be, where that is known.
     partitions: Option<u32>,
+}
+
+/// Whether a key of a place is that of a partition or of the plans.
+fn is_stored_key(key: &str) -> bool {
+    key == PLAN_KEY || partition_of_key(key).is_some()
 }
 
 /// One change of a place.

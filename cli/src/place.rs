@@ -178,7 +178,7 @@ impl Place {
 }
 
 /// Its own thread drives the network while this one waits in the middle of a Parquet reader.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -15,14 +15,15 @@ use kube::{Client, Config, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_api::names::{self, Component, Names};
 use logpipe_api::pipeline::Suspend;
-use logpipe_api::settings::{PLAN_KEY, checkpoint_object, partition_of_key};
+use logpipe_api::settings::checkpoint_object;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::survey::{MARK, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
 use tokio::runtime::Runtime;
 
-use super::{Change, Found, Place, Stored};
+use super::{Change, Found, Place, Stored, is_stored_key};
 use crate::output;
+use crate::place::runtime;
 
 /// How long the pod that looks may take, with the pull of its image.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -47,11 +48,7 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         // An error only says that it is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
+        let runtime = runtime()?;
         let (client, pipeline) = runtime.block_on(async {
             let config = match context.clone() {
                 Some(context) => {
@@ -213,14 +210,9 @@ impl Cluster {
         spec.automount_service_account_token = Some(false);
         // What a user has put beside it may never end.
         spec.containers.retain(|container| container.name == "etl");
-        let worker = spec
-            .containers
-            .iter_mut()
-            .find(|container| container.name == "etl");
+        let worker = spec.containers.first_mut();
         let worker = worker.context("the workers' StatefulSet has no container etl")?;
         worker.args = Some(vec!["survey".to_owned()]);
-        worker.startup_probe = None;
-        worker.liveness_probe = None;
         worker.readiness_probe = None;
         let mut labels = names::labels(&self.name(), Component::Checkpoint);
         labels.remove(names::MANAGED_BY);
@@ -314,7 +306,7 @@ impl Place for Cluster {
             let times = fields.filter_map(|field| field.time.as_ref());
             let changed = times.map(|time| time.0.as_second()).max();
             for (key, text) in map.data.unwrap_or_default() {
-                if key != PLAN_KEY && partition_of_key(&key).is_none() {
+                if !is_stored_key(&key) {
                     continue;
                 }
                 found.changed.extend(changed.map(|at| (key.clone(), at)));

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use logpipe_api::LogPipeline;
-use logpipe_api::settings::{PLAN_KEY, S3Settings, partition_of_key};
+use logpipe_api::settings::S3Settings;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::checkpoint::survey::{self, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
@@ -18,9 +18,9 @@ use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::store::Store;
 use tokio::runtime::Runtime;
 
-use super::{Change, Found, Place, Stored};
+use super::{Change, Found, Place, Stored, is_stored_key};
 use crate::modes::{KafkaMode, Modes, SinkMode};
-use crate::place::checkpoints;
+use crate::place::{checkpoints, runtime};
 use crate::run::data_dir::{DataDir, Owner};
 
 /// A data folder.
@@ -54,11 +54,7 @@ impl Local {
             owner,
             manifest,
             locked: None,
-            runtime: tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .context("cannot start the runtime")?,
+            runtime: runtime()?,
         })
     }
 
@@ -133,8 +129,7 @@ impl Place for Local {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let key = name.strip_suffix(".checkpoint");
-            let ours = |key: &&str| *key == PLAN_KEY || partition_of_key(key).is_some();
-            let Some(key) = key.filter(ours) else {
+            let Some(key) = key.filter(|key| is_stored_key(key)) else {
                 continue;
             };
             let failed = || format!("failed to read {}", entry.path().display());
