@@ -1,7 +1,7 @@
 //! Watches pipelines and what they made, and reconciles each when something changed. Touches the client.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, future, stream};
@@ -31,7 +31,7 @@ use crate::roll;
 use crate::shutdown;
 use crate::status::{self, Applied, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
-use crate::{desired, identity, progress, volumes};
+use crate::{desired, identity, lock, progress, volumes};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
 /// edited.
@@ -113,11 +113,6 @@ impl Context {
         let uid = object.meta().uid.clone().unwrap_or_default();
         lock(&self.memory).remove(&uid);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic cannot have left half an entry.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reconciles until `stop` comes to its end.

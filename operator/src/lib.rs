@@ -26,4 +26,11 @@ pub mod volumes;
 
 mod object;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use object::{Kind, Object};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot have left half an entry.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

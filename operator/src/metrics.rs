@@ -1,6 +1,6 @@
 //! What the operator tells Prometheus. Reads what the watches hold, touches nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use kube::core::DeserializeGuard;
@@ -9,6 +9,8 @@ use kube::{Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::lock;
 
 /// Every metric, and the pipelines that some of them are about.
 pub struct Metrics {
@@ -88,19 +90,12 @@ impl Default for Metrics {
 impl Metrics {
     /// Tells of these pipelines, too.
     pub(crate) fn watch(&self, pipelines: Store<DeserializeGuard<LogPipeline>>) {
-        let mut all = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.push(pipelines);
+        lock(&self.pipelines).push(pipelines);
     }
 
     /// All pipelines that are watched; one that cannot be read is left out.
-    pub(crate) fn pipelines(&self) -> Vec<std::sync::Arc<DeserializeGuard<LogPipeline>>> {
-        let all = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn pipelines(&self) -> Vec<Arc<DeserializeGuard<LogPipeline>>> {
+        let all = lock(&self.pipelines);
         all.iter().flat_map(Store::state).collect()
     }
 
@@ -126,7 +121,7 @@ impl Metrics {
     }
 
     fn families<'a>(&self, pipelines: impl Iterator<Item = &'a LogPipeline>) -> Vec<MetricFamily> {
-        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = lock(&self.answer);
         self.ready.reset();
         self.stalled.reset();
         self.reasons.reset();
