@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, Config};
+use tokio::sync::RwLock;
 
 use crate::{bundle, until};
 
@@ -17,9 +18,13 @@ pub(crate) const KEYS: &str = "s3-credentials";
 /// The namespace of the operator.
 pub(crate) const OPERATOR: &str = "logpipe-system";
 
+/// What the tests share: the operator and the machine.
+static CLUSTER: RwLock<()> = RwLock::const_new(());
+
 /// A namespace for one test.
 pub struct Bed {
     pub(crate) client: Client,
+    test: String,
     /// Its name, which is the prefix in the bucket, too.
     pub namespace: String,
     begun: Instant,
@@ -27,8 +32,20 @@ pub struct Bed {
 
 /// Runs a test in a namespace of its own, if there is a cluster. When it fails, what is there is kept in a folder.
 pub async fn run(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>) {
+    let _shared = CLUSTER.read().await;
+    run_now(name, test).await;
+}
+
+/// Like `run`, while no other test runs: it changes the operator, or measures the load.
+pub async fn run_alone(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>) {
+    let _alone = CLUSTER.write().await;
+    run_now(name, test).await;
+}
+
+async fn run_now(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>) {
     if variable("LOGPIPE_E2E").is_none() {
-        println!("not available: it needs a cluster. Run: hack/e2e --cluster local {name}");
+        let filter = name.split('-').next().unwrap_or(name);
+        println!("not available: it needs a cluster. Run: hack/e2e --cluster local {filter}");
         return;
     }
     println!("== {name}");
@@ -76,6 +93,7 @@ impl Bed {
             .await?;
         let bed = Self {
             client,
+            test: name.to_owned(),
             namespace,
             begun: Instant::now(),
         };
@@ -127,7 +145,7 @@ impl Bed {
 
     /// Tells how far the test is, and when.
     pub fn say(&self, text: &str) {
-        println!("{:7.1} s  {text}", self.seconds());
+        println!("{:10}  {:7.1} s  {text}", self.test, self.seconds());
     }
 
     /// Seconds since the namespace was made.

@@ -12,7 +12,7 @@ mod pods;
 mod program;
 mod wait;
 
-pub use bed::{Bed, run};
+pub use bed::{Bed, run, run_alone};
 pub use objects::{Objects, operator_writes};
 pub use pipeline::{Pipeline, Totals};
 pub use pods::Starts;

@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Patch, PatchParams, PostParams};
 use logpipe_api::LogPipeline;
-use logpipe_e2e::{Bed, Pipeline, run, until};
+use logpipe_e2e::{Bed, Pipeline, run_alone, until};
 use serde_json::json;
 
 use crate::START;
@@ -18,7 +18,7 @@ const AUTOSCALER: Duration = Duration::from_mins(5);
 
 #[tokio::test]
 async fn an_autoscaler_follows_the_load() {
-    run("autoscaler", autoscaler).await;
+    run_alone("autoscaler", autoscaler).await;
 }
 
 async fn autoscaler(bed: &Bed) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::START;
 
+const EXAMPLE: &str = include_str!("../../../examples/kafka.yaml");
 const LINES: u64 = 50_000;
 const PASSWORD: &str = "correct-horse-battery";
 const WRONG: &str = "wrong-horse-battery";
@@ -22,23 +23,16 @@ async fn external(bed: &Bed) -> anyhow::Result<()> {
     secret(bed, "kafka-ca", &json!({"ca.crt": certificate})).await?;
     secret(bed, "kafka-login", &json!({"password": WRONG})).await?;
     let spec = json!({
-        "source": {"generator": {"maxEvents": LINES, "eventsPerSecond": 0}},
+        "source": {"topic": null, "generator": {"maxEvents": LINES, "eventsPerSecond": 0}},
         "kafka": {
-            "managed": null,
-            "external": {
-                "bootstrapServers": [format!("kafka.{}.svc:9092", bed.namespace)],
-                "tls": {"caSecretRef": {"name": "kafka-ca"}},
-                "sasl": {
-                    "mechanism": "ScramSha512",
-                    "username": "shop",
-                    "passwordSecretKeyRef": {"name": "kafka-login", "key": "password"},
-                },
-            },
-            "topic": {"name": "shop.raw-lines", "partitions": 2, "config": {"retention.ms": "3600000"}},
+            "external": {"bootstrapServers": [format!("kafka.{}.svc:9092", bed.namespace)]},
+            // The example's topic is another's.
+            "topic": {"partitions": 2, "managementPolicy": "CreateOrUpdate", "config": {"retention.ms": "3600000"}},
         },
-        "etl": {"replicas": 2},
+        "etl": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}},
+        "sink": {"s3": {"tls": null}, "rotation": {"intervalSeconds": 5}},
     });
-    let pipeline = bed.pipeline("shop", &spec).await?;
+    let pipeline = bed.example(EXAMPLE, &spec).await?;
     // Before that nothing may listen yet, which is told as well.
     let told = until("the wrong password is told", START, async || {
         let ready = pipeline.condition("Ready").await?;
@@ -109,7 +103,7 @@ async fn start_kafka(bed: &Bed) -> anyhow::Result<String> {
 const START_KAFKA: &str = r#"
 set -eu
 java -Xmx128m -cp "/opt/kafka/libs/*" kafka.tools.StorageTool format --cluster-id=4L6g3nShT-eMCtK--X86sw -c /files/server.properties \
-  --standalone --add-scram "SCRAM-SHA-512=[name=shop,password=$(cat /files/password)]"
+  --standalone --add-scram "SCRAM-SHA-512=[name=logpipe,password=$(cat /files/password)]"
 exec java -Xmx384m -cp "/opt/kafka/libs/*" kafka.Kafka /files/server.properties
 "#;
 

@@ -210,7 +210,10 @@ async fn checkpoint_gone(bed: &Bed, pipeline: &Pipeline<'_>) -> anyhow::Result<(
     let name = "shop-checkpoint-p00001";
     let mut copy = maps.get(name).await?;
     maps.delete(name, &DeleteParams::default()).await?;
-    for words in ["it is not made anew", "`logpipe checkpoint rebuild shop -n "] {
+    for words in [
+        "it is not made anew",
+        "`logpipe checkpoint rebuild shop -n ",
+    ] {
         stalled(pipeline, "CheckpointMissing", words).await?;
     }
     ensure!(maps.get_opt(name).await?.is_none(), "{name} was made again");

@@ -1,5 +1,5 @@
-//! Scenarios on a real cluster: each in its own namespace, one after the other. `hack/e2e` runs them; without a
-//! cluster they say so, and pass.
+//! Scenarios on a real cluster: each in its own namespace, so many at once as the nodes have room for. `hack/e2e`
+//! runs them; without a cluster they say so, and pass.
 
 mod autoscaler;
 mod brokers;

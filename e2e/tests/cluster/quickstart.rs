@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use logpipe_api::LogPipeline;
-use logpipe_e2e::{Bed, run, until};
+use logpipe_e2e::{Bed, run_alone, until};
 use serde_json::json;
 
 use crate::START;
@@ -14,7 +14,7 @@ const EXAMPLE: &str = include_str!("../../../examples/cluster.yaml");
 
 #[tokio::test]
 async fn a_manifest_becomes_rows_and_its_deletion_leaves_nothing() {
-    run("quickstart", quickstart).await;
+    run_alone("quickstart", quickstart).await;
 }
 
 async fn quickstart(bed: &Bed) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
-use logpipe_e2e::{Bed, run, until, worker_image};
+use logpipe_e2e::{Bed, run_alone, until, worker_image};
 use serde_json::json;
 
 use crate::START;
@@ -12,7 +12,7 @@ const LINES: u64 = 150_000;
 
 #[tokio::test]
 async fn operator_and_workers_are_upgraded_under_load() {
-    run("upgrade", upgrade).await;
+    run_alone("upgrade", upgrade).await;
 }
 
 async fn upgrade(bed: &Bed) -> anyhow::Result<()> {
