@@ -3,6 +3,7 @@
 //!
 //! Nothing here touches a disk or a network; the implementations do.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -98,6 +99,11 @@ pub trait Log: Send + Sync {
             index,
             count,
         )))
+    }
+
+    /// The offsets that a partition holds.
+    fn bounds(&self, partition: u32) -> Result<Range<Offset>, LogError> {
+        self.source()?.bounds(partition)
     }
 
     /// Where a partition ends now, for people: of the topic that answers under this name.
@@ -206,7 +212,7 @@ pub trait Source: Send {
     ) -> Result<usize, LogError>;
 
     /// The offsets `[start, end)` that the partition holds now.
-    fn bounds(&mut self, partition: u32) -> Result<std::ops::Range<Offset>, LogError>;
+    fn bounds(&mut self, partition: u32) -> Result<Range<Offset>, LogError>;
 }
 
 /// A reader that shares the topic's partitions with others, of this process or of any.

@@ -27,10 +27,12 @@ mod followed;
 mod lane;
 mod recover;
 pub mod state;
+mod turns;
 
 use coordinator::Coordinator;
 use lane::{Lane, Shared, Totals};
 use state::StateError;
+use turns::Turns;
 
 /// What a producer follows, and how.
 #[derive(Clone, Debug)]
@@ -296,12 +298,14 @@ pub fn run(
     control: &Control,
     counters: &Counters,
 ) -> Result<Summary, ProduceError> {
+    let turns = Turns::default();
     let shared = Shared {
         options,
         tuning: Tuning::default(),
         log,
         control,
         counters,
+        turns: &turns,
     };
     thread::scope(|scope| {
         let (note, notes) = channel();

@@ -1,6 +1,8 @@
 //! What a worker does with a partition before it reads on: is it still the same log, and is a batch pending?
 //! A pending batch is read and encoded again, and must come out as it was announced. Reads the log.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use super::name::ObjectName;
 use super::partition::Receiver;
 use super::receive::Verdict;
 use super::stage::Stager;
-use crate::checkpoint::{Batch, Checkpoint};
+use crate::checkpoint::{Anchor, Batch, Checkpoint};
 use crate::log::key::BlockKey;
 use crate::log::{Identity, Offset, Record, Source};
 
@@ -19,8 +21,28 @@ use crate::log::{Identity, Offset, Record, Source};
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
-/// Checks that the log still holds what the checkpoint says, by its bounds and by the last committed record.
-pub(super) fn check_log(source: &mut dyn Source, checkpoint: &Checkpoint) -> Result<(), EtlError> {
+/// Checks that the log still holds what the checkpoints say, by its bounds and by the last committed record of each
+/// partition. Those are read together: one after the other, each would wait for a fetch that waits for records.
+pub(super) fn check_log(
+    source: &mut dyn Source,
+    checkpoints: &[&Checkpoint],
+) -> Result<(), EtlError> {
+    let mut anchors = BTreeMap::new();
+    for checkpoint in checkpoints {
+        let bounds = check_bounds(source, checkpoint)?;
+        // What retention took says nothing about the rest.
+        let anchor = checkpoint.anchor.as_ref();
+        if let Some(anchor) = anchor.filter(|anchor| anchor.offset >= bounds.start) {
+            anchors.insert(checkpoint.partition, anchor);
+        }
+    }
+    check_anchors(source, anchors)
+}
+
+fn check_bounds(
+    source: &mut dyn Source,
+    checkpoint: &Checkpoint,
+) -> Result<Range<Offset>, EtlError> {
     let partition = checkpoint.partition;
     let bounds = source.bounds(partition)?;
     if checkpoint.next > bounds.end {
@@ -37,29 +59,48 @@ pub(super) fn check_log(source: &mut dyn Source, checkpoint: &Checkpoint) -> Res
             start: bounds.start,
         });
     }
-    let Some(anchor) = &checkpoint.anchor else {
-        return Ok(());
-    };
-    if anchor.offset < bounds.start {
-        return Ok(()); // Retention took it, which says nothing about the rest.
+    Ok(bounds)
+}
+
+/// Reads the record of each anchor, and the partitions no more.
+fn check_anchors(
+    source: &mut dyn Source,
+    mut anchors: BTreeMap<u32, &Anchor>,
+) -> Result<(), EtlError> {
+    for (&partition, anchor) in &anchors {
+        source.assign(partition, anchor.offset)?;
     }
-    let mut found = None;
-    read(
-        source,
-        partition,
-        anchor.offset..anchor.offset + 1,
-        |record| {
-            found = Some(anchor_sha(record.key, record.value));
-            Ok(())
-        },
-    )?;
-    if found.as_ref() == Some(&anchor.sha) {
-        return Ok(());
+    let mut found = BTreeMap::new();
+    let mut deadline = Instant::now() + PATIENCE;
+    while let Some((&partition, &anchor)) = anchors.first_key_value() {
+        source.poll(POLL, &mut |record| {
+            let anchor = anchors.get(&record.partition);
+            if anchor.is_some_and(|anchor| anchor.offset == record.offset) {
+                found.insert(record.partition, anchor_sha(record.key, record.value));
+            }
+        })?;
+        let is_read =
+            |partition: &u32, anchor: &mut &Anchor| source.position(*partition) > anchor.offset;
+        let read: Vec<_> = anchors.extract_if(.., is_read).collect();
+        if read.is_empty() && Instant::now() > deadline {
+            return Err(EtlError::LogTruncated {
+                partition,
+                next: anchor.offset + 1,
+                end: source.position(partition),
+            });
+        }
+        for (partition, anchor) in read {
+            source.release(partition)?;
+            if found.get(&partition) != Some(&anchor.sha) {
+                return Err(EtlError::AnchorDiffers {
+                    partition,
+                    offset: anchor.offset,
+                });
+            }
+            deadline = Instant::now() + PATIENCE;
+        }
     }
-    Err(EtlError::AnchorDiffers {
-        partition,
-        offset: anchor.offset,
-    })
+    Ok(())
 }
 
 /// Checks that no object lies ahead of the checkpoint, save those of the pending batch: nothing is put before
@@ -134,7 +175,7 @@ pub(super) fn rebuild(
 fn read(
     source: &mut dyn Source,
     partition: u32,
-    range: std::ops::Range<Offset>,
+    range: Range<Offset>,
     mut each: impl FnMut(&Record<'_>) -> Result<(), EtlError>,
 ) -> Result<(), EtlError> {
     source.assign(partition, range.start)?;

@@ -95,10 +95,14 @@ impl<'a> Worker<'a> {
             place: store.place().to_owned(),
             source,
         })?;
+        let mut checkpoints = Vec::with_capacity(numbers.len());
+        for checkpoint in committers.iter().map(Committer::checkpoint) {
+            recover::check_names(checkpoint, newest.get(&checkpoint.partition))?;
+            checkpoints.push(checkpoint);
+        }
+        recover::check_log(reader.as_mut(), &checkpoints)?;
         let mut starts = Vec::with_capacity(numbers.len());
         for committer in committers {
-            let partition = committer.checkpoint().partition;
-            recover::check_names(committer.checkpoint(), newest.get(&partition))?;
             starts.push(self.start_partition(reader.as_mut(), committer)?);
         }
         self.member.accept(&starts)?;
@@ -136,7 +140,6 @@ impl<'a> Worker<'a> {
         let log = shared.log.identity();
         let checkpoint = committer.checkpoint().clone();
         let number = checkpoint.partition;
-        recover::check_log(reader, &checkpoint)?;
         shared.control.note_committed(number, checkpoint.next);
         shared.control.seen.came(number, checkpoint.next);
 

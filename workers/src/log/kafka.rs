@@ -41,6 +41,7 @@ mod member;
 mod native;
 mod notes;
 mod outage;
+mod producers;
 mod reader;
 mod sink;
 mod source;
@@ -50,6 +51,7 @@ use alone::Alone;
 use connect::Found;
 use context::Events;
 use member::GroupMember;
+use producers::Producers;
 use sink::KafkaSink;
 use source::KafkaSource;
 
@@ -124,6 +126,8 @@ struct Shared {
     partitions: AtomicU32,
     /// Asks the brokers what is not about records.
     asker: BaseConsumer<Events>,
+    /// What sinks write through.
+    producers: Producers,
 }
 
 impl KafkaLog {
@@ -149,6 +153,7 @@ impl KafkaLog {
                 identity,
                 partitions: AtomicU32::new(partitions),
                 asker,
+                producers: Producers::default(),
             }),
         })
     }
@@ -200,6 +205,11 @@ impl Log for KafkaLog {
         Ok(end as Offset)
     }
 
+    fn bounds(&self, partition: u32) -> Result<Range<Offset>, LogError> {
+        self.shared.check_partition("read", partition)?;
+        self.shared.bounds(partition)
+    }
+
     fn check_identity(&self) -> Result<(), LogError> {
         self.shared.check_identity()
     }
@@ -247,17 +257,14 @@ impl Shared {
         identity.check(action, partition)
     }
 
-    /// The offsets that the partition holds, of this very topic.
-    fn bounds(
-        &self,
-        consumer: &BaseConsumer<Events>,
-        partition: u32,
-    ) -> Result<Range<Offset>, LogError> {
+    /// The offsets that the partition holds, of this very topic. Not by the client that reads it: on a connection
+    /// a question waits behind a fetch, which waits for records.
+    fn bounds(&self, partition: u32) -> Result<Range<Offset>, LogError> {
         let deadline = Instant::now() + self.options.patience;
         let topic = &self.identity.topic;
         loop {
             let wait = (deadline - Instant::now()).min(Duration::from_secs(5));
-            match consumer.fetch_watermarks(topic, partition as i32, wait) {
+            match self.asker.fetch_watermarks(topic, partition as i32, wait) {
                 Ok((start, end)) => {
                     // Behind the question: an id never comes back, so the answer was about this topic.
                     self.check_identity()?;

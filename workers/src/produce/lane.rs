@@ -6,11 +6,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::followed::{BUFFER_BYTES, Followed, Standing};
-use super::recover::recover;
+use super::recover::{Recovered, recover};
 use super::state::StateFile;
+use super::turns::Turns;
 use super::{Control, ProduceError, ProducerOptions, Tuning};
 use crate::counters::Counters;
-use crate::log::{Log, Offset, Sink, Source};
+use crate::log::{Log, Offset, Sink};
 use crate::tail::identity::FileId;
 use crate::tail::{FileState, Note, Order};
 
@@ -35,6 +36,24 @@ pub(super) struct Shared<'a> {
     pub(super) log: &'a dyn Log,
     pub(super) control: &'a Control,
     pub(super) counters: &'a Counters,
+    pub(super) turns: &'a Turns,
+}
+
+impl Shared<'_> {
+    /// Claims a partition when it is its turn; `None` when told to stop before that is done.
+    fn recover(
+        &self,
+        index: u32,
+        producer: &str,
+        state_file: &StateFile,
+    ) -> Result<Option<Recovered>, ProduceError> {
+        let Some(turn) = self.turns.take(self.control) else {
+            return Ok(None);
+        };
+        let recovered = recover(self.log, index, producer, state_file, self.control);
+        drop(turn);
+        recovered
+    }
 }
 
 /// See the module.
@@ -50,7 +69,6 @@ pub(super) struct Lane<'a> {
     generation: u32,
     next: u64,
     sink: Box<dyn Sink>,
-    source: Box<dyn Source>,
     in_flight: VecDeque<InFlight>,
     settled: u64,
     unsaved_bytes: u64,
@@ -63,7 +81,7 @@ pub(super) struct Lane<'a> {
     notes: Sender<Note>,
     finishing: bool,
     ending: bool,
-    /// The sink or source failed.
+    /// The log failed.
     failed: bool,
     last_sent: Instant,
     buffer: Vec<u8>,
@@ -105,13 +123,11 @@ impl<'a> Lane<'a> {
     ) -> Result<Option<Self>, ProduceError> {
         let producer = format!("{}-{index}", shared.options.name);
         let state_file = StateFile::open(&shared.options.state_dir, &producer)?;
-        let recovered = recover(shared.log, index, &producer, &state_file, shared.control)?;
-        let Some(recovered) = recovered else {
+        let Some(recovered) = shared.recover(index, &producer, &state_file)? else {
             return Ok(None);
         };
         let now = Instant::now();
         let mut lane = Self {
-            source: shared.log.source()?,
             shared,
             index,
             producer,
@@ -251,15 +267,14 @@ impl<'a> Lane<'a> {
         Ok(Step::Idle(wait.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)))
     }
 
-    /// Learns from the log what counts, after a sink or source failed; `false` when told to stop before
+    /// Learns from the log what counts, after that failed; `false` when told to stop before
     /// that is done.
     fn begin_anew(&mut self) -> Result<bool, ProduceError> {
-        let Shared { log, control, .. } = self.shared;
-        let recovered = recover(log, self.index, &self.producer, &self.state_file, control)?;
+        let shared = self.shared;
+        let recovered = shared.recover(self.index, &self.producer, &self.state_file)?;
         let Some(recovered) = recovered else {
             return Ok(false);
         };
-        self.source = log.source()?;
         self.sink = recovered.sink;
         self.settled = recovered.fences;
         self.in_flight.clear();

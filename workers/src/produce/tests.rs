@@ -29,6 +29,7 @@ struct World {
     log: FakeLog,
     options: ProducerOptions,
     counters: Counters,
+    turns: Turns,
 }
 
 impl World {
@@ -52,6 +53,7 @@ impl World {
             log: FakeLog::new(partitions),
             options,
             counters: Counters::default(),
+            turns: Turns::default(),
             folder,
         }
     }
@@ -166,6 +168,7 @@ impl<'a> Running<'a> {
             log: &world.log,
             control,
             counters: &world.counters,
+            turns: &world.turns,
         };
         let (note, notes) = channel();
         let mut orders = Vec::new();

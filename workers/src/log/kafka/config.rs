@@ -112,7 +112,7 @@ pub(super) fn read_records(config: &mut ClientConfig) {
         .set("fetch.min.bytes", "1");
 }
 
-/// What a client needs that writes the records of one partition in order.
+/// What a client needs that writes the records of each partition in order. The sizes are for all its partitions.
 pub(super) fn write_records(config: &mut ClientConfig, compression: RecordCompression) {
     let codec = match compression {
         RecordCompression::Lz4 => "lz4",

@@ -315,6 +315,6 @@ impl Source for GroupSource {
 
     fn bounds(&mut self, partition: u32) -> Result<Range<Offset>, LogError> {
         self.shared.check_partition("read", partition)?;
-        self.shared.bounds(self.reader.feed().consumer(), partition)
+        self.shared.bounds(partition)
     }
 }

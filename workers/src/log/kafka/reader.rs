@@ -362,7 +362,7 @@ impl Reader {
         use RDKafkaErrorCode as Code;
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
-                match self.shared.bounds(self.feed.consumer(), partition as u32) {
+                match self.shared.bounds(partition as u32) {
                     Ok(bounds) if !(bounds.start..=bounds.end).contains(&next) => {
                         LogError::OutOfRange {
                             partition: partition as u32,

@@ -1,18 +1,16 @@
-//! A sink: one idempotent producer for one partition. Touches its client.
+//! A sink: what one partition sends through a producer that it shares with others. Touches that producer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::context::{Trouble, Troubles, lock, log};
+use super::context::{Trouble, lock};
 use super::outage::Outage;
-use super::{Shared, code, config, connect, explain};
+use super::producers::{Deliveries, Seat, deliveries};
+use super::{Shared, code, explain};
 use crate::log::{LogError, NewRecord, Sink};
 
 /// How long one wait may be while the queue is full or a flush goes on.
@@ -23,7 +21,8 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(150);
 /// See the module.
 pub(super) struct KafkaSink {
     shared: Arc<Shared>,
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
+    seat: Seat,
     partition: u32,
     sent: u64,
     /// As many are known to be in this very topic.
@@ -33,72 +32,19 @@ pub(super) struct KafkaSink {
     failed: Option<String>,
 }
 
-/// What became of the records.
-#[derive(Default)]
-struct Deliveries {
-    /// The first so many are durable.
-    acknowledged: AtomicU64,
-    first_error: Mutex<Option<Trouble>>,
-    troubles: Troubles,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.troubles.note_written(facility, text);
-        log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.troubles.note(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        let mut first_error = lock(&self.first_error);
-        if first_error.is_some() {
-            return;
-        }
-        let (code, reason) = match result {
-            Err((error, _)) => (code(error), ""),
-            Ok(_) if index as u64 == self.acknowledged.load(Ordering::Relaxed) => {
-                self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-            Ok(_) => (
-                Code::OutOfOrderSequenceNumber,
-                "an earlier record is missing",
-            ),
-        };
-        *first_error = Some(Trouble {
-            code,
-            reason: reason.to_owned(),
-        });
-    }
-}
-
 impl KafkaSink {
     pub(super) fn new(shared: Arc<Shared>, partition: u32) -> Result<Self, LogError> {
-        let mut config = config::client(&shared.settings, &shared.options.client_id)?;
-        config::write_records(&mut config, shared.options.compression);
-        let producer = config
-            .create_with_context(Deliveries::default())
-            .map_err(|error| connect::refused(&shared.settings, &error))?;
+        let (producer, seat) = shared.producers.join(&shared, partition)?;
         Ok(Self {
             outage: Outage::new(&shared.settings),
             shared,
             producer,
+            seat,
             partition,
             sent: 0,
             checked: 0,
             failed: None,
         })
-    }
-
-    fn deliveries(&self) -> &Deliveries {
-        self.producer.client().context()
     }
 
     /// Learns what was delivered, for so long, and fails if something was not.
@@ -110,11 +56,11 @@ impl KafkaSink {
             });
         }
         self.producer.poll(wait);
-        let error = lock(&self.deliveries().first_error).clone();
+        let error = lock(&self.seat.account.first_error).clone();
         if let Some(error) = error {
             return Err(self.fail(&error));
         }
-        for trouble in self.deliveries().troubles.take() {
+        for trouble in self.seat.account.troubles.take() {
             if trouble.code == Code::Fatal {
                 return Err(self.fail(&self.fatal(trouble)));
             }
@@ -133,7 +79,7 @@ impl KafkaSink {
         }
     }
 
-    /// The sink is of no use any more, and what it still has must not land by itself.
+    /// The sink is of no use any more. What it sent last may still land, behind the fence of whoever goes on.
     fn fail(&mut self, trouble: &Trouble) -> LogError {
         let error = match trouble.code {
             Code::MessageTimedOut => self.shared.failed(
@@ -152,12 +98,11 @@ impl KafkaSink {
 
     fn close(&mut self, reason: &str) {
         self.failed = Some(reason.to_owned());
-        self.producer
-            .purge(PurgeConfig::default().queue().inflight());
+        deliveries(&self.producer).close();
     }
 
     fn note_progress(&mut self) -> u64 {
-        let acknowledged = self.deliveries().acknowledged.load(Ordering::Relaxed);
+        let acknowledged = self.seat.account.acknowledged.load(Ordering::Relaxed);
         if acknowledged == self.sent {
             self.outage.heard();
         }
@@ -171,7 +116,7 @@ impl Sink for KafkaSink {
         let shared = Arc::clone(&self.shared);
         loop {
             let topic = &shared.identity().topic;
-            let native = BaseRecord::with_opaque_to(topic, self.sent as usize)
+            let native = BaseRecord::with_opaque_to(topic, self.seat.mark(self.sent))
                 .partition(self.partition as i32)
                 .timestamp(millis(record.timestamp))
                 .key(&record.key[..])

@@ -67,6 +67,6 @@ impl Source for KafkaSource {
 
     fn bounds(&mut self, partition: u32) -> Result<Range<Offset>, LogError> {
         self.shared.check_partition("read", partition)?;
-        self.shared.bounds(self.reader.feed().consumer(), partition)
+        self.shared.bounds(partition)
     }
 }

@@ -34,7 +34,7 @@ impl Lane<'_> {
         }
         self.sink.flush()?;
         self.settle()?;
-        let end = self.source.bounds(self.index)?.end;
+        let end = self.shared.log.bounds(self.index)?.end;
         self.forget_gone();
         let state = State {
             topic_id: self.shared.log.identity().topic_id,
