@@ -176,7 +176,7 @@ pub struct Producer {
     #[schemars(range(min = 0, max = 10_000))]
     pub linger_ms: i64,
     /// What the producer is given in a cluster, and the generator as well; 50m of CPU and 64Mi of memory, at
-    /// most 256Mi, when it is left out.
+    /// most 256Mi, or 128Mi and 2Mi for each partition where that is more, when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

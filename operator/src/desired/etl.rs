@@ -12,7 +12,7 @@ use super::{checkpoint, metadata};
 use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
 
-const USUAL: Usual = Usual {
+const USUAL: Usual<'_> = Usual {
     cpu: "250m",
     memory: "512Mi",
     memory_limit: "1Gi",

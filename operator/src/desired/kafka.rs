@@ -35,7 +35,7 @@ const PORTS: [(&str, u16); 3] = [
     ("controller", CONTROLLER_PORT),
     ("internal", 9094),
 ];
-const USUAL: Usual = Usual {
+const USUAL: Usual<'_> = Usual {
     cpu: "250m",
     memory: "1Gi",
     memory_limit: "1Gi",

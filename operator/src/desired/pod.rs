@@ -33,10 +33,10 @@ const USER: i64 = 1000;
 /// What a component is given when the manifest does not say: CPU and memory it is sure of, and the memory it
 /// cannot exceed. CPU has no limit: a limit throttles where the node has room.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usual {
-    pub(super) cpu: &'static str,
-    pub(super) memory: &'static str,
-    pub(super) memory_limit: &'static str,
+pub(super) struct Usual<'a> {
+    pub(super) cpu: &'a str,
+    pub(super) memory: &'a str,
+    pub(super) memory_limit: &'a str,
 }
 
 /// A pod that passes the *restricted* Pod Security level and knows nothing of the API server.
@@ -246,7 +246,7 @@ pub(super) fn env_field(name: &str, field: &str) -> EnvVar {
 }
 
 /// The manifest's resources, and the component's own where it says nothing.
-pub(super) fn resources(usual: Usual, asked: Option<&Resources>) -> ResourceRequirements {
+pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> ResourceRequirements {
     let none = Resources::default();
     let asked = asked.unwrap_or(&none);
     let mut requests = amounts(asked.requests.as_ref());
@@ -386,7 +386,7 @@ pub(super) fn spread(pipeline: &Pipeline, component: Component) -> Vec<TopologyS
 mod tests {
     use super::*;
 
-    const USUAL: Usual = Usual {
+    const USUAL: Usual<'_> = Usual {
         cpu: "250m",
         memory: "512Mi",
         memory_limit: "1Gi",

@@ -14,11 +14,18 @@ use super::pod::{self, Usual};
 use crate::object::{Kind, Object};
 use crate::validate::{Pipeline, SOURCE_DIR, Source};
 
-const USUAL: Usual = Usual {
+const USUAL: Usual<'_> = Usual {
     cpu: "50m",
     memory: "64Mi",
     memory_limit: "256Mi",
 };
+
+/// A lane of the producer may take so much, in MiB; there is one for each partition.
+const LANE_MIB: u32 = 2;
+
+/// The allocator takes memory in pages of 2 MiB where it may. With a thread for each partition that is ten times what
+/// the producer needs: 685 MB in place of 101 with 250 of them.
+const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
 
 /// To wait for the acknowledgements that are on their way, and save the offsets.
 const GRACE_SECONDS: i64 = 60;
@@ -49,10 +56,19 @@ pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
 
 fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
     let (mut volumes, secrets) = pod::secrets(&pipeline.kafka_secrets);
-    let resources = pod::resources(USUAL, source.resources.as_ref());
+    let memory_limit = format!(
+        "{}Mi",
+        (128 + LANE_MIB * pipeline.topic.partitions).max(256)
+    );
+    let usual = Usual {
+        memory_limit: &memory_limit,
+        ..USUAL
+    };
+    let resources = pod::resources(usual, source.resources.as_ref());
     let data = pod::mount("data", SOURCE_DIR);
     let mut variables = source.producer.to_env();
     variables.extend(pipeline.kafka_settings.to_env());
+    variables.insert(SMALL_PAGES.0.to_owned(), SMALL_PAGES.1.to_owned());
     let mut producer = pod::worker(pipeline, "produce", pod::env(variables));
     pod::observe(&mut producer, pod::METRICS);
     producer.resources = Some(resources.clone());

@@ -11,7 +11,7 @@ use super::pod::{self, Usual};
 use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
 
-const USUAL: Usual = Usual {
+const USUAL: Usual<'_> = Usual {
     cpu: "20m",
     memory: "64Mi",
     memory_limit: "256Mi",
