@@ -353,6 +353,17 @@ pub struct StoreError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+impl StoreError {
+    /// Whether trying again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        #[cfg(feature = "kubernetes")]
+        if let Some(unusable) = self.source.downcast_ref::<config_map::Unusable>() {
+            return unusable.may_pass();
+        }
+        !self.source.is::<file::Unusable>()
+    }
+}
+
 /// Keeps values by key, each replaced whole and only by compare-and-swap. Keys are lower-case letters,
 /// digits and dashes.
 #[async_trait]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -25,6 +25,11 @@ const FIELD_MANAGER: &str = "logpipe-etl";
 /// How long an answer may take. A swap whose answer is late may have gone through; the caller reads it again.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a worker waits for an API server that does not answer. Nothing is lost meanwhile: the log keeps the lines.
+const PATIENCE: Duration = Duration::from_mins(10);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// A first value needs the whole object unchanged, and the other partitions in it may be written meanwhile.
 const FIRST_ATTEMPTS: u32 = 16;
 
@@ -40,11 +45,13 @@ pub struct ConfigMapStore {
     prefix: String,
     /// The UID of each object when it was first seen. The same name with another UID is another object.
     uids: Mutex<HashMap<String, String>>,
+    /// How long to ask a server that does not answer.
+    patience: Duration,
 }
 
 /// Why a ConfigMap cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(super) enum Unusable {
     #[error(
         "ConfigMap {0} is not there, and without it nobody knows what was written already. Make it from the files in \
          the sink with `logpipe checkpoint rebuild`; the operator makes one anew only for a partition that never had \
@@ -68,6 +75,13 @@ enum Unusable {
     Busy(String),
 }
 
+impl Unusable {
+    /// Whether trying again may help, without a person who mends something first.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Refused(..) | Self::Busy(_))
+    }
+}
+
 /// An object as it was read.
 struct Seen {
     uid: String,
@@ -83,10 +97,12 @@ impl ConfigMapStore {
             namespace: namespace.to_owned(),
             prefix: prefix.to_owned(),
             uids: Mutex::default(),
+            patience: Duration::ZERO,
         }
     }
 
-    /// The same, as the pod's own service account, or as the user of the kubeconfig.
+    /// The same, as the pod's own service account, or as the user of the kubeconfig. A read waits for a server that
+    /// does not answer, for some minutes; so does whoever reads behind a swap that failed.
     pub async fn connect(namespace: &str, prefix: &str) -> Result<Self, StoreError> {
         let failed = |source: Cause| StoreError {
             key: "*".to_owned(),
@@ -101,11 +117,38 @@ impl ConfigMapStore {
         config.read_timeout = Some(TIMEOUT);
         config.write_timeout = Some(TIMEOUT);
         let client = Client::try_from(config).map_err(|error| failed(error.into()))?;
-        Ok(Self::new(client, namespace, prefix))
+        Ok(Self {
+            patience: PATIENCE,
+            ..Self::new(client, namespace, prefix)
+        })
+    }
+
+    async fn ask(&self, object: &str) -> kube::Result<Option<ConfigMap>> {
+        let begun = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let answer = self.api.get_opt(object).await;
+            match answer {
+                Err(error) if may_pass(&error) && begun.elapsed() + wait < self.patience => {
+                    if wait == FIRST_WAIT {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(
+                            object,
+                            error,
+                            "cannot read a checkpoint; trying again for {} s",
+                            self.patience.as_secs()
+                        );
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn get(&self, object: &str) -> Result<Seen, Cause> {
-        let Some(map) = self.api.get_opt(object).await? else {
+        let Some(map) = self.ask(object).await? else {
             return Err(Unusable::Missing(object.to_owned()).into());
         };
         let (Some(uid), Some(version)) = (map.metadata.uid, map.metadata.resource_version) else {
@@ -242,6 +285,14 @@ fn explain(object: &str, error: kube::Error) -> Cause {
             Unusable::Missing(object.to_owned()).into()
         }
         _ => error.into(),
+    }
+}
+
+/// What the server has refused, it refuses again.
+fn may_pass(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        _ => true,
     }
 }
 

@@ -41,7 +41,7 @@ struct Folder {
 
 /// Why a checkpoint's file cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(super) enum Unusable {
     #[error(
         "{file} has format version {found}, and this release reads version {VERSION}: run the newer release"
     )]

@@ -99,7 +99,8 @@ impl CommitError {
     /// Whether starting again may help, without a person who mends something first.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Fenced { .. } | Self::TakenInGroup { .. } | Self::Store(_) => true,
+            Self::Fenced { .. } | Self::TakenInGroup { .. } => true,
+            Self::Store(error) => error.may_pass(),
             Self::Put(error) => error.may_pass(),
             _ => false,
         }

@@ -145,7 +145,7 @@ impl EtlError {
         match self {
             Self::Log(error) => error.may_pass(),
             Self::Commit(error) => error.may_pass(),
-            Self::Plan(error) => matches!(error, PlanError::Store(_) | PlanError::Unavailable(_)),
+            Self::Plan(PlanError::Store(error)) => error.may_pass(),
             Self::List { source, .. } => source.may_pass(),
             Self::Encode(_) => true,
             _ => false,

@@ -47,14 +47,9 @@ pub enum PlanError {
     Transform(#[source] ParseError),
     /// The stored plans cannot be read.
     #[error(
-        "the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them"
+        "the stored plans (checkpoint key `plan`) cannot be read; a newer release may have written them. If they are damaged, `logpipe checkpoint rebuild` puts back those of the newest files"
     )]
     Unreadable(#[source] serde_json::Error),
-    /// The checkpoint store did not hand the plans out.
-    #[error(
-        "the stored plans cannot be used. If none of them can be restored, move their file away: the format is then chosen anew, from the next lines"
-    )]
-    Unavailable(#[source] StoreError),
     /// The checkpoint store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,7 +107,7 @@ pub async fn load(
     transform: &Transform,
     granularity: Granularity,
 ) -> Result<Option<Plans>, PlanError> {
-    let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
+    let Some(bytes) = store.read(PLAN_KEY).await? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;
@@ -128,7 +123,7 @@ pub async fn find_stored(
     store: &Arc<dyn CheckpointStore>,
     hash: &PlanHash,
 ) -> Result<Option<Frozen>, PlanError> {
-    let Some(bytes) = store.read(PLAN_KEY).await.map_err(PlanError::Unavailable)? else {
+    let Some(bytes) = store.read(PLAN_KEY).await? else {
         return Ok(None);
     };
     let plans: Plans = serde_json::from_slice(&bytes).map_err(PlanError::Unreadable)?;

@@ -17,9 +17,9 @@ use crate::checkpoint::contract;
 /// Every key that the contract suite writes.
 const KEYS: [&str; 5] = ["p00000", "p00001", "p0000", "producer-a-0", "producer-a"];
 
-/// The ConfigMaps of one namespace.
+/// The ConfigMaps of one namespace, and how many requests are still answered by 503.
 #[derive(Clone, Default)]
-struct FakeApi(Arc<Mutex<HashMap<String, Value>>>);
+struct FakeApi(Arc<Mutex<HashMap<String, Value>>>, Arc<AtomicU32>);
 
 impl FakeApi {
     fn client(&self) -> Client {
@@ -40,6 +40,14 @@ impl FakeApi {
     }
 
     fn answer(&self, method: &Method, name: &str, body: &[u8]) -> (StatusCode, Value) {
+        let ill = |left: u32| left.checked_sub(1);
+        if self
+            .1
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, ill)
+            .is_ok()
+        {
+            return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+        }
         let mut objects = self.0.lock().unwrap();
         let Some(object) = objects.get_mut(name) else {
             return failure(StatusCode::NOT_FOUND, "NotFound");
@@ -148,6 +156,24 @@ fn chain(error: &StoreError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_waited_for_and_one_that_refuses_is_not() {
+    let api = FakeApi::default();
+    api.make("shop-checkpoint-p00000", "uid", &json!({"p00000": "value"}));
+    let patient = ConfigMapStore {
+        patience: Duration::from_mins(1),
+        ..api.store()
+    };
+    api.1.store(2, Ordering::SeqCst);
+    let read = patient.read("p00000").await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"value"[..]));
+    let begun = Instant::now();
+    let missing = patient.read("p00001").await.unwrap_err();
+    assert!(!missing.may_pass() && begun.elapsed() < patient.patience);
+    api.1.store(1, Ordering::SeqCst);
+    assert!(api.store().read("p00000").await.unwrap_err().may_pass());
 }
 
 #[tokio::test]
