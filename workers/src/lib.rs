@@ -4,6 +4,7 @@
 pub mod checkpoint;
 pub mod counters;
 mod durable;
+pub mod ended;
 pub mod etl;
 pub mod generate;
 pub mod log;

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use logpipe_api::pipeline::{Framing, StartAt};
 
 use crate::counters::Counters;
+use crate::ended::SetOnDrop;
 use crate::log::{Log, LogError, Offset};
 use crate::tail::discover::DiscoverError;
 use crate::tail::{Note, Order};
@@ -344,12 +345,14 @@ fn run_lane(
     orders: Receiver<Order>,
     notes: Sender<Note>,
 ) -> Result<Totals, ProduceError> {
+    let panicking = SetOnDrop(&shared.control.stop);
     let done = match Lane::start(shared, index, orders, notes) {
         Ok(Some(lane)) => lane.run(),
         // It was told to stop before it had its partition.
         Ok(None) => Ok(Totals::default()),
         Err(error) => Err(error),
     };
+    std::mem::forget(panicking);
     if done.is_err() {
         // The other lanes flush and save; then the error is reported.
         shared.control.stop();

@@ -258,7 +258,8 @@ impl Roles {
                 .produced_bytes
                 .get()
                 .saturating_sub(counters.received_bytes.get());
-            log.pause_sinks(unread > UNREAD_BYTES);
+            // Nobody reads any more when the ETL has ended: who writes must not wait for it.
+            log.pause_sinks(self.etl.is_some() && unread > UNREAD_BYTES);
         }
         self.generator.is_none() && self.producer.is_none() && self.etl.is_none()
     }

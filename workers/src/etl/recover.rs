@@ -15,7 +15,7 @@ use super::receive::Verdict;
 use super::stage::Stager;
 use crate::checkpoint::{Anchor, Batch, Checkpoint};
 use crate::log::key::BlockKey;
-use crate::log::{Identity, Offset, Record, Source};
+use crate::log::{Identity, LogError, Offset, Record, Source};
 
 /// How long records that must be there may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,11 +83,7 @@ fn check_anchors(
             |partition: &u32, anchor: &mut &Anchor| source.position(*partition) > anchor.offset;
         let read: Vec<_> = anchors.extract_if(.., is_read).collect();
         if read.is_empty() && Instant::now() > deadline {
-            return Err(EtlError::LogTruncated {
-                partition,
-                next: anchor.offset + 1,
-                end: source.position(partition),
-            });
+            return Err(silent(source, partition, anchor.offset + 1));
         }
         for (partition, anchor) in read {
             source.release(partition)?;
@@ -191,15 +187,32 @@ fn read(
         if count > 0 {
             deadline = Instant::now() + PATIENCE;
         } else if Instant::now() > deadline {
-            return Err(EtlError::LogTruncated {
-                partition,
-                next: range.end,
-                end: source.position(partition),
-            });
+            return Err(silent(source, partition, range.end));
         }
     }
     source.release(partition)?;
     result
+}
+
+/// Why no record came before `end` for so long: the log no longer goes so far, or does not answer.
+fn silent(source: &mut dyn Source, partition: u32, end: Offset) -> EtlError {
+    match source.bounds(partition) {
+        Ok(bounds) if bounds.end < end => EtlError::LogTruncated {
+            partition,
+            next: end,
+            end: bounds.end,
+        },
+        Ok(_) => {
+            let seconds = PATIENCE.as_secs();
+            EtlError::Log(LogError::Failed {
+                place: format!("partition {partition}"),
+                action: "read records",
+                source: format!("it has some below offset {end}, and none came for {seconds} s")
+                    .into(),
+            })
+        }
+        Err(error) => error.into(),
+    }
 }
 
 /// The first thing in which two batches of the same range differ, in words.
@@ -220,4 +233,40 @@ fn difference(announced: &Batch, now: &Batch) -> String {
         );
     }
     "the records themselves have changed".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::MemoryLog;
+    use crate::log::{Log as _, NewRecord};
+
+    #[test]
+    fn silence_is_not_taken_for_a_log_that_was_cut() {
+        let log = MemoryLog::new("logs", 1);
+        log.append(
+            0,
+            NewRecord {
+                timestamp: 0,
+                key: bytes::Bytes::new(),
+                value: bytes::Bytes::from_static(b"line\n"),
+            },
+        );
+        let mut source = log.source().unwrap();
+        let silent = |end| super::silent(source.as_mut(), 0, end);
+        let errors: Vec<EtlError> = [1, 2].map(silent).into();
+        assert!(errors[0].may_pass(), "{}", errors[0]);
+        assert!(
+            matches!(
+                errors[1],
+                EtlError::LogTruncated {
+                    next: 2,
+                    end: 1,
+                    ..
+                }
+            ),
+            "{}",
+            errors[1]
+        );
+    }
 }

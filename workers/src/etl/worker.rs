@@ -34,6 +34,8 @@ pub(super) struct Worker<'a> {
     revoked: Vec<u32>,
     /// Committers of revoked partitions, with their last batches.
     leaving: Vec<(u32, JoinHandle<Committed>)>,
+    /// Committers of partitions that were lost: they go on until they are done or fenced.
+    orphans: Vec<JoinHandle<Committed>>,
     /// Partitions that another worker has taken, though the group has not taken them from us yet.
     fenced: Vec<(u32, Instant)>,
     /// The open batches' share of the budget.
@@ -70,6 +72,7 @@ impl<'a> Worker<'a> {
             active: Vec::new(),
             revoked: Vec::new(),
             leaving: Vec::new(),
+            orphans: Vec::new(),
             fenced: Vec::new(),
             open: shared.budget.hold(0),
             ends: None,
@@ -395,9 +398,10 @@ impl<'a> Worker<'a> {
         for (number, committer) in committers {
             let result = self.join(committer);
             self.tell(number);
-            if first.is_ok() {
-                first = result;
-            }
+            first = first.and(result);
+        }
+        for orphan in std::mem::take(&mut self.orphans) {
+            first = first.and(self.join(orphan));
         }
         first
     }

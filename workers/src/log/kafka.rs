@@ -316,10 +316,10 @@ impl Shared {
     /// A topic that is gone may also have been made anew.
     fn explain_final(&self, code: RDKafkaErrorCode, reason: &str) -> LogError {
         use RDKafkaErrorCode as Code;
-        if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic)
-            && let Err(error) = self.check_identity()
-        {
-            return error;
+        if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
+            // A broker that has just started may not know it yet.
+            let other = self.check_identity().err();
+            return other.unwrap_or_else(|| self.failed("find the topic", reason.to_owned()));
         }
         self.explain(code, reason)
     }

@@ -14,6 +14,11 @@ impl Worker<'_> {
     /// Drops what is lost, finishes what is revoked, and takes over what is assigned.
     pub(super) fn follow_group(&mut self) -> Result<(), EtlError> {
         let changes = self.member.changes()?;
+        let ended: Vec<_> = self
+            .orphans
+            .extract_if(.., |orphan| orphan.is_finished())
+            .collect();
+        ended.into_iter().try_for_each(|orphan| self.join(orphan))?;
         let parts = [&changes.lost, &changes.revoked, &changes.assigned];
         if parts.iter().any(|part| !part.is_empty()) {
             self.shared.counters.rebalances.add(1);
@@ -21,11 +26,15 @@ impl Worker<'_> {
         for number in changes.lost {
             self.fenced.retain(|(fenced, _)| *fenced != number);
             self.shared.control.seen.went(number);
-            // Its committer goes on without us, until it is done or fenced.
-            self.active
-                .retain(|active| active.partition.number() != number);
             self.revoked.retain(|revoked| *revoked != number);
-            self.leaving.retain(|(leaving, _)| *leaving != number);
+            let active = self
+                .active
+                .extract_if(.., |active| active.partition.number() == number);
+            self.orphans.extend(active.map(|active| active.committer));
+            let leaving = self
+                .leaving
+                .extract_if(.., |(leaving, _)| *leaving == number);
+            self.orphans.extend(leaving.map(|(_, committer)| committer));
         }
         for number in changes.revoked {
             self.fenced.retain(|(fenced, _)| *fenced != number);
