@@ -46,4 +46,4 @@ COPY --from=build /images/logpipe-worker /
 USER 1000:1000
 WORKDIR /tmp
 ENV PATH=/usr/local/bin
-ENTRYPOINT ["/usr/local/bin/logpipe-worker"]
+ENTRYPOINT ["/usr/local/bin/logpipe", "worker"]

@@ -121,10 +121,10 @@ class Broker:
 
 
 class Worker:
-    """One `logpipe-worker` with its name, over all its starts."""
+    """One `logpipe worker` with its name, over all its starts."""
 
     def __init__(self, program, role, name, env, folder):
-        self.command = [program, role]
+        self.command = [program, "worker", role]
         self.role, self.name, self.env = role, name, env
         self.log = folder / f"{name}.log"
         self.starts = 0

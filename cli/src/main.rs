@@ -1,4 +1,5 @@
-//! `logpipe`: the pipeline on a laptop, and the tools around it. `main` parses, wires and exits.
+//! `logpipe`: the pipeline on a laptop, the tools around it, and the roles of a pipeline in containers. `main` parses,
+//! wires and exits.
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ mod schema;
 mod table;
 mod validate;
 mod verify;
+mod worker;
 
 /// Allocation is a third of the cost of parsing with the system's allocator (docs/performance).
 #[global_allocator]
@@ -48,6 +50,12 @@ enum Command {
     Schema(schema::Args),
     /// Write synthetic log lines to a rolling app.log
     Generate(generate::Args),
+    /// One role of a pipeline, set by environment variables, as containers run it
+    ///
+    /// Exit codes: 0 done; 1 failed, and starting again may help; 2 wrong usage or variables; 3 a person must mend
+    /// something first.
+    #[command(subcommand)]
+    Worker(worker::Role),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +67,7 @@ fn main() -> ExitCode {
         Command::Head(args) => head::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(args),
+        Command::Worker(role) => return worker::run(&role),
     };
     result.unwrap_or_else(|error| {
         output::print_error(&error);

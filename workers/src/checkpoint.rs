@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::etl::receive::Producers;
 use crate::log::{Identity, Offset};
 
-#[cfg(feature = "kubernetes")]
 pub mod config_map;
 pub mod contract;
 pub mod counted;

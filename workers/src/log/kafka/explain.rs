@@ -135,7 +135,7 @@ fn body(settings: &KafkaSettings, code: Code, reason: &str) -> String {
         Code::Authentication | Code::SaslAuthenticationFailed => return login(settings, reason),
         Code::UnknownTopicOrPartition | Code::UnknownTopic => (
             format!("there is no topic {topic}"),
-            "make it with `logpipe-worker topic`, or correct the topic's name".to_owned(),
+            "make it with `logpipe worker topic`, or correct the topic's name".to_owned(),
         ),
         Code::TopicAuthorizationFailed => (
             format!("{} may not use topic {topic}", user(settings)),

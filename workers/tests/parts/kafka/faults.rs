@@ -318,7 +318,7 @@ fn a_topic_that_is_gone_is_said_to_be() {
     let log = open(&settings);
     delete_topic(&settings);
     let error = log.check_identity().unwrap_err().to_string();
-    assert!(error.contains("logpipe-worker topic"), "{error}");
+    assert!(error.contains("logpipe worker topic"), "{error}");
     let error = KafkaLog::open(&settings, KafkaOptions::default());
     let error = error.unwrap_err().to_string();
     let expected = format!("there is no topic {}", settings.topic);

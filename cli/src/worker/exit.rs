@@ -19,7 +19,7 @@ const USAGE: u8 = 2;
 const REFUSED: u8 = 3;
 
 /// Prints why a role failed, cause by cause, and says what code to end with.
-pub(crate) fn code(result: Result<(), Error>) -> ExitCode {
+pub(super) fn code(result: Result<(), Error>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };

@@ -1,11 +1,11 @@
-//! `logpipe-worker probe`: what is set is tried, Kafka and the bucket each by itself. Touches both.
+//! `logpipe worker probe`: what is set is tried, Kafka and the bucket each by itself. Touches both.
 
 use logpipe_api::settings::{KafkaSettings, S3Settings, Settings};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::store::{CreateOnly, Store};
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     // Both are tried, whatever the first one comes to.
     let kafka = is_set::<KafkaSettings>().then(probe_kafka);
     let s3 = is_set::<S3Settings>().then(probe_s3);

@@ -1,4 +1,4 @@
-//! `logpipe-worker generate`. Touches the disk below its folder.
+//! `logpipe worker generate`. Touches the disk below its folder.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, GeneratorOptions};
 use logpipe_workers::metrics::Role;
 
-use crate::{serve, signals};
+use super::{serve, signals};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     stay: bool,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let settings = GeneratorSettings::from_env(std::env::vars())?;
     let options = GeneratorOptions::from(&settings);
     std::fs::create_dir_all(&options.dir)

@@ -15,7 +15,7 @@ use logpipe_workers::counters::Counters;
 use logpipe_workers::metrics::{self, Role};
 
 /// Answers from a thread of its own until the process ends. Without `LOGPIPE_METRICS_LISTEN` it opens nothing.
-pub(crate) fn start(role: Role, counters: Arc<Counters>) -> anyhow::Result<()> {
+pub(super) fn start(role: Role, counters: Arc<Counters>) -> anyhow::Result<()> {
     let Some(address) = MetricsSettings::from_env(std::env::vars())?.listen else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! `logpipe-worker produce`. Touches the files, the folder of its saved offsets, and Kafka.
+//! `logpipe worker produce`. Touches the files, the folder of its saved offsets, and Kafka.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,9 @@ use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
 use logpipe_workers::produce::{self, Control, ProducerOptions};
 
-use crate::{progress, serve, signals};
+use super::{progress, serve, signals};
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     let settings = ProducerSettings::from_env(std::env::vars())?;
     let kafka = KafkaSettings::from_env(std::env::vars())?;
     let stop = signals::stop_flag()?;

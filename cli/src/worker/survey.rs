@@ -1,4 +1,4 @@
-//! `logpipe-worker survey`: what the topic and the bucket hold, for `logpipe checkpoint`, which may reach neither.
+//! `logpipe worker survey`: what the topic and the bucket hold, for `logpipe checkpoint`, which may reach neither.
 //! Reads both; writes nothing.
 
 use anyhow::Context;
@@ -7,7 +7,7 @@ use logpipe_workers::checkpoint::survey;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::store::Store;
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     let kafka = KafkaSettings::from_env(std::env::vars())?;
     let s3 = S3Settings::from_env(std::env::vars())?;
     let log = KafkaLog::open(&kafka, KafkaOptions::default())?;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 /// How often a role looks whether it is to stop.
-pub(crate) const STEP: Duration = Duration::from_millis(50);
+pub(super) const STEP: Duration = Duration::from_millis(50);
 
 /// Set by the first signal.
-pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {

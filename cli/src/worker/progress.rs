@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Says how many lines were done, when that has changed.
-pub(crate) struct Progress {
+pub(super) struct Progress {
     what: &'static str,
     told: u64,
     at: Instant,
 }
 
 impl Progress {
-    pub(crate) fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self {
             what,
             told: 0,
@@ -20,7 +20,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn tell(&mut self, lines: u64, dead: u64) {
+    pub(super) fn tell(&mut self, lines: u64, dead: u64) {
         if self.at.elapsed() < EVERY || lines + dead == self.told {
             return;
         }

@@ -1,9 +1,11 @@
-//! `logpipe-worker`: one role of a pipeline in a process of its own, as containers run it. Everything is set by
+//! `logpipe worker`: one role of a pipeline in a process of its own, as containers run it. Everything is set by
 //! environment variables (`logpipe_api::settings`); secrets are files. SIGTERM and SIGINT drain.
+//!
+//! Its logs and its exit codes are for what runs containers, and so not those of the other commands.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
 mod ends;
 mod etl;
@@ -17,22 +19,8 @@ mod signals;
 mod survey;
 mod topic;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// One role of a pipeline, set by environment variables
-///
-/// Exit codes: 0 done; 1 failed, and starting again may help; 2 wrong usage or variables; 3 a person must mend
-/// something first.
-#[derive(Parser)]
-#[command(name = "logpipe-worker", version)]
-struct Cli {
-    #[command(subcommand)]
-    role: Role,
-}
-
 #[derive(Subcommand)]
-enum Role {
+pub(crate) enum Role {
     /// Write seeded lines to a rolling app.log (`LOGPIPE_GENERATOR_*`)
     Generate(generate::Args),
     /// Follow files and write their lines into the topic (`LOGPIPE_PRODUCER_*`, `LOGPIPE_KAFKA_*`)
@@ -47,12 +35,12 @@ enum Role {
     Probe,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn run(role: &Role) -> ExitCode {
     // An error only says that it is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     start_logging();
-    let result = match Cli::parse().role {
-        Role::Generate(args) => generate::run(&args),
+    let result = match role {
+        Role::Generate(args) => generate::run(args),
         Role::Produce => produce::run(),
         Role::Etl => etl::run(),
         Role::Topic => topic::run(),

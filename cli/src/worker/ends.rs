@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(15);
 const AT_FIRST: Duration = Duration::from_secs(1);
 
 /// Asks until the process ends: whoever waits for an answer of Kafka must not keep it from ending.
-pub(crate) fn watch(log: Arc<dyn Log>, control: Arc<Control>) -> anyhow::Result<()> {
+pub(super) fn watch(log: Arc<dyn Log>, control: Arc<Control>) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("ends".to_owned())
         .spawn(move || {

@@ -1,4 +1,4 @@
-//! `logpipe-worker etl`. Touches Kafka, the bucket and the checkpoints.
+//! `logpipe worker etl`. Touches Kafka, the bucket and the checkpoints.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
 use logpipe_workers::store::Store;
 
-use crate::progress::Progress;
-use crate::{ends, serve, signals};
+use super::progress::Progress;
+use super::{ends, serve, signals};
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     let settings = EtlSettings::from_env(std::env::vars())?;
     let kafka = KafkaSettings::from_env(std::env::vars())?;
     let s3 = S3Settings::from_env(std::env::vars())?;
