@@ -355,7 +355,6 @@ pub struct StoreError {
 impl StoreError {
     /// Whether trying again may help, without a person who mends something first.
     pub fn may_pass(&self) -> bool {
-        #[cfg(feature = "kubernetes")]
         if let Some(unusable) = self.source.downcast_ref::<config_map::Unusable>() {
             return unusable.may_pass();
         }

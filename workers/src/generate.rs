@@ -170,6 +170,14 @@ pub enum GenerateError {
 }
 
 impl GenerateError {
+    /// Whether starting again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. } | Self::DiskFull { .. } | Self::Io { .. }
+        )
+    }
+
     fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();
         if matches!(

@@ -10,6 +10,7 @@ use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
+use logpipe_workers::ended::SetOnDrop;
 use logpipe_workers::etl::{self, Control, EtlOptions};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
@@ -60,7 +61,8 @@ pub(super) fn run() -> anyhow::Result<()> {
                 std::thread::sleep(signals::STEP);
             }
         });
-        let result = etl::run(
+        let _ended = SetOnDrop(&done);
+        etl::run(
             &options,
             log.as_ref(),
             checkpoints,
@@ -69,9 +71,7 @@ pub(super) fn run() -> anyhow::Result<()> {
             &counters,
             runtime.handle(),
             &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
-        );
-        done.store(true, Ordering::Release);
-        result
+        )
     })?;
     tracing::info!(
         rows = counters.rows.get(),

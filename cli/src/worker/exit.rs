@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Error;
 use logpipe_api::pipeline::QuantityError;
 use logpipe_api::settings::SettingsError;
+use logpipe_workers::checkpoint::survey::SurveyError;
 use logpipe_workers::etl::EtlError;
+use logpipe_workers::generate::GenerateError;
 use logpipe_workers::log::LogError;
 use logpipe_workers::produce::ProduceError;
 use logpipe_workers::store::{Refused, SetupError};
@@ -39,6 +41,10 @@ fn code_of(error: &Error) -> u8 {
     } else if let Some(error) = error.downcast_ref::<ProduceError>() {
         error.may_pass()
     } else if let Some(error) = error.downcast_ref::<LogError>() {
+        error.may_pass()
+    } else if let Some(error) = error.downcast_ref::<GenerateError>() {
+        error.may_pass()
+    } else if let Some(error) = error.downcast_ref::<SurveyError>() {
         error.may_pass()
     } else if let Some(error) = error.downcast_ref::<Refused>() {
         error.may_pass()

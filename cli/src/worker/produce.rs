@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use logpipe_api::settings::{KafkaSettings, ProducerSettings, Settings};
 use logpipe_workers::counters::Counters;
+use logpipe_workers::ended::SetOnDrop;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
 use logpipe_workers::produce::{self, Control, ProducerOptions};
@@ -35,9 +36,8 @@ pub(super) fn run() -> anyhow::Result<()> {
                 std::thread::sleep(signals::STEP);
             }
         });
-        let result = produce::run(&options, &log, &control, &counters);
-        done.store(true, Ordering::Release);
-        result
+        let _ended = SetOnDrop(&done);
+        produce::run(&options, &log, &control, &counters)
     })?;
     Ok(())
 }

@@ -125,6 +125,17 @@ pub enum SurveyError {
     },
 }
 
+impl SurveyError {
+    /// Whether trying again may help, without a person who mends something first.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::Store { source, .. } => source.may_pass(),
+            Self::StillWritten { .. } => true,
+        }
+    }
+}
+
 /// Looks, and looks again after `quiet`: what a worker sent before it was killed may come through after it.
 pub async fn take(store: &Store, log: &dyn Log, quiet: Duration) -> Result<Survey, SurveyError> {
     let identity = log.identity();
