@@ -10,6 +10,7 @@
 //! 4. a copy of a file that is still followed: held back;
 //! 5. a new file.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use logpipe_api::pipeline::StartAt;
 
 use super::discover::{Candidate, DiscoverError, Snapshot, discover};
 use super::identity::{FileId, Place};
+use super::names::rotated;
 use super::{FileState, Note, Order};
 
 mod copies;
@@ -65,13 +67,15 @@ enum Status {
     Followed,
     /// Its lane reads it through an open handle; it has no name.
     Nameless,
+    /// Its lane reads its rest from what was unpacked; it has no name.
+    Unpacked,
     /// Other content stands where it was.
     Overwritten,
 }
 
 impl Status {
     fn is_read(self) -> bool {
-        matches!(self, Self::Followed | Self::Nameless)
+        matches!(self, Self::Followed | Self::Nameless | Self::Unpacked)
     }
 }
 
@@ -173,7 +177,8 @@ impl Registry {
 
     /// Looks at the disk and decides. The notes that were taken before are older than what it sees.
     pub fn look(&mut self) -> Result<Look, DiscoverError> {
-        let snapshot = discover(&self.patterns)?;
+        let mut snapshot = discover(&self.patterns)?;
+        self.keep_siblings(&mut snapshot);
         self.looks += 1;
         let mut look = Look {
             missing: snapshot.missing.clone(),
@@ -211,8 +216,24 @@ impl Registry {
         Ok(look)
     }
 
+    /// While a log is not there, a glob names its rotated files as if each were a log of its own.
+    fn keep_siblings(&self, snapshot: &mut Snapshot) {
+        let logs: HashSet<&Path> = self.known.values().map(|known| &*known.base).collect();
+        for candidate in snapshot.candidates.iter_mut().filter(|file| file.live) {
+            let name = candidate.path.file_name().unwrap_or_default();
+            let mut of = rotated(name.to_str().unwrap_or_default())
+                .map(|(log, _)| candidate.path.with_file_name(log));
+            if let Some(log) = of.find(|log| logs.contains(&**log)) {
+                drop(of);
+                candidate.base = log;
+                candidate.live = false;
+            }
+        }
+    }
+
     /// Finds the files that are followed, wherever they are now, and returns the others with their rank.
     fn recognise(&mut self, snapshot: &Snapshot, look: &mut Look) -> Vec<(u64, Candidate)> {
+        self.find_returned(snapshot, look);
         let copies: HashSet<Place> = self
             .known
             .values()
@@ -232,6 +253,30 @@ impl Registry {
         unknown
     }
 
+    /// Files without a name that have one again. Their lanes have them open, so nothing else can have their
+    /// places; a lane that has closed one says so, and it is resumed after that.
+    fn find_returned(&mut self, snapshot: &Snapshot, look: &mut Look) {
+        let nameless = |known: &&mut Known| known.status == Status::Nameless;
+        for known in self.known.values_mut().filter(nameless) {
+            let is_it = |candidate: &&Candidate| known.file.place == Some(candidate.place);
+            let Some(candidate) = snapshot.candidates.iter().find(is_it) else {
+                continue;
+            };
+            if let Entry::Vacant(place) = self.places.entry(candidate.place) {
+                place.insert(known.file.id);
+                known.status = Status::Followed;
+                known.file.path.clone_from(&candidate.path);
+                known.live = candidate.live;
+                let order = Order::Moved {
+                    id: known.file.id,
+                    path: candidate.path.clone(),
+                    live: candidate.live,
+                };
+                look.tell(known.lane, order);
+            }
+        }
+    }
+
     /// Later looks rank behind earlier ones, and within a look the oldest file comes first.
     fn rank(&self, index: usize) -> u64 {
         (self.looks << 32) | index as u64
@@ -241,6 +286,7 @@ impl Registry {
         let Some(known) = self.known.get_mut(&id) else {
             return;
         };
+        known.base.clone_from(&candidate.base);
         if known.file.path != candidate.path || known.live != candidate.live {
             known.file.path.clone_from(&candidate.path);
             known.live = candidate.live;

@@ -107,6 +107,10 @@ struct Script<'a> {
 
 impl Script<'_> {
     fn append(&mut self) {
+        self.append_to("app.log");
+    }
+
+    fn append_to(&mut self, name: &str) {
         for _ in 0..self.random.below(4) {
             let line = if self.oracle.partial.is_empty() {
                 self.oracle.line()
@@ -115,7 +119,7 @@ impl Script<'_> {
             };
             self.oracle.partial.push_str(&line);
             self.oracle.ended();
-            self.world.append("app.log", format!("{line}\n"));
+            self.world.append(name, format!("{line}\n"));
         }
     }
 
@@ -151,6 +155,22 @@ impl Script<'_> {
         self.oracle.rotated();
         self.new_file();
         self.world.append("app.log", "");
+    }
+
+    /// Moves the file out of its folder and back. Its writer goes on meanwhile, in whole lines: what has no
+    /// name and is quiet has ended its last one.
+    fn move_away_and_back(&mut self, running: &mut Option<Running<'_>>) {
+        if !self.oracle.partial.is_empty() {
+            return;
+        }
+        self.world.rename("app.log", "away/app.log");
+        step(&mut self.random, running);
+        self.append_to("away/app.log");
+        step(&mut self.random, running);
+        self.world.rename("away/app.log", "app.log");
+        if let Some(running) = running {
+            running.coordinator.step().unwrap();
+        }
     }
 
     fn copytruncate(&mut self, running: &mut Option<Running<'_>>) {
@@ -232,6 +252,7 @@ fn run_script(seed: u64) {
         compressed: 0,
         random,
     };
+    fs::create_dir(world.path("away")).unwrap();
     script.new_file();
     world.append("app.log", "");
     let controls: Vec<Control> = (0..=OPERATIONS).map(|_| Control::new()).collect();
@@ -246,6 +267,7 @@ fn run_script(seed: u64) {
             9 => script.rewrite(false),
             10 => script.rewrite(true),
             14 => script.compress(),
+            15 => script.move_away_and_back(&mut running),
             11 | 12 => {
                 drop(running.take());
                 if script.random.below(3) > 0 {

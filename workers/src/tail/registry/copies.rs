@@ -97,7 +97,7 @@ impl Registry {
 
 /// Compares a file with one that is followed. A copy is never longer than its original.
 fn compare(known: &Known, file: &Found) -> io::Result<Copy> {
-    if known.status == Status::Nameless {
+    if known.status != Status::Followed {
         // Its content is compared when its lane has read it to the end and closed it.
         return Ok(Copy::Perhaps);
     }

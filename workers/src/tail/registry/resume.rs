@@ -81,6 +81,11 @@ impl Registry {
         let mut rest = Vec::new();
         for file in found {
             let place = file.candidate.place;
+            // It has come back, and its lane reads on in what was unpacked: from where, is known after that.
+            if self.is_being_unpacked(&file)? {
+                look.undecided = true;
+                continue;
+            }
             let mut ids: Vec<FileId> = self
                 .known
                 .values()
@@ -107,6 +112,18 @@ impl Registry {
             }
         }
         Ok(rest)
+    }
+
+    fn is_being_unpacked(&self, file: &Found) -> Result<bool, DiscoverError> {
+        for (id, known) in &self.known {
+            if known.status == Status::Unpacked
+                && known.file.place == Some(file.candidate.place)
+                && self.likeness(*id, file)? != Likeness::Other
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn resume_one_of(
@@ -210,7 +227,7 @@ impl Registry {
                 Status::Overwritten => true,
                 // A folder that cannot be listed may be one that is not mounted yet.
                 Status::Absent => !file.gone && snapshot.folders.contains(folder),
-                Status::Followed | Status::Nameless => false,
+                Status::Followed | Status::Nameless | Status::Unpacked => false,
             };
             if !given_up {
                 continue;
@@ -220,7 +237,7 @@ impl Registry {
             let from: Vec<PathBuf> = compressed.map(|(path, _)| path.clone()).collect();
             // Many files begin alike, and most compressed ones were read before.
             if file.position.knows_more_than(file.head) && !from.is_empty() {
-                known.status = Status::Nameless;
+                known.status = Status::Unpacked;
                 look.tell(known.lane, Order::Unpack { id, from });
             } else {
                 known.status = Status::Absent;
