@@ -27,6 +27,7 @@ mod coordinator;
 mod followed;
 mod lane;
 mod recover;
+mod starts;
 pub mod state;
 mod turns;
 
@@ -328,8 +329,16 @@ pub fn run(
             }
         }
         drop(note);
-        let mut coordinator =
-            Coordinator::new(options, shared.tuning, control, counters, orders, notes);
+        let topic_id = log.identity().topic_id;
+        let mut coordinator = Coordinator::new(
+            options,
+            shared.tuning,
+            control,
+            counters,
+            orders,
+            notes,
+            topic_id,
+        );
         let coordinated = coordinate(&mut coordinator, control, &threads);
         if coordinated.is_err() {
             control.stop();

@@ -5,6 +5,7 @@
 //! never holds up the discovery of a rotation. This module reads files and lists folders; it writes
 //! nothing and knows nothing of the log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub mod split;
 
 use identity::{FileId, Head, Place};
 use position::Position;
+
+/// Where files begin that are not read from their beginning.
+pub type Starts = BTreeMap<FileId, Position>;
 
 /// A file as it is remembered across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +82,6 @@ pub enum Order {
         /// Where the copy is.
         place: Place,
     },
-    /// Save now: the places where files begin must be known before the first record.
-    Save,
     /// From now on, a partial line at the end of a file is a line; say when everything is read.
     Finish,
     /// Flush, save and return.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::tail::identity::{Place, SAMPLE_BYTES, read_full};
-use crate::tail::position::Likeness;
+use crate::tail::position::{Likeness, Position};
 use crate::tail::{FileState, Follow};
 
 /// How much one read takes at most.
@@ -34,6 +34,8 @@ pub(super) enum Standing {
 /// A file of a lane.
 pub(super) struct Followed {
     pub(super) state: FileState,
+    /// Where it begins, as long as neither the saved state nor the log knows the file.
+    pub(super) start: Position,
     pub(super) standing: Standing,
     /// It has not been rotated away.
     pub(super) live: bool,
@@ -66,6 +68,7 @@ impl Followed {
         Self {
             seen_size: state.position.offset,
             state,
+            start: Position::default(),
             standing: Standing::Nowhere,
             live: false,
             group: 0,
@@ -85,6 +88,10 @@ impl Followed {
         self.state.head = follow.head;
         self.state.gone = false;
         if let Some(position) = follow.position {
+            // It has shrunk to before its start: what comes behind its new end is wanted.
+            if position.offset < self.start.offset {
+                self.start = position.clone();
+            }
             self.state.position = position;
         }
         self.standing = Standing::Named;
@@ -97,9 +104,9 @@ impl Followed {
         self.next_read = now;
     }
 
-    /// Goes back to what the log knows.
-    pub(super) fn rewind(&mut self, position: crate::tail::position::Position, now: Instant) {
-        self.state.position = position;
+    /// Goes back to what the log knows; `None`: it knows nothing of this file.
+    pub(super) fn rewind(&mut self, position: Option<Position>, now: Instant) {
+        self.state.position = position.unwrap_or_else(|| self.start.clone());
         self.verified = false;
         self.at_end = false;
         self.waiting_since = None;

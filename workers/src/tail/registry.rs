@@ -19,7 +19,7 @@ use logpipe_api::pipeline::StartAt;
 use super::discover::{Candidate, DiscoverError, Snapshot, discover};
 use super::identity::{FileId, Place};
 use super::names::rotated;
-use super::{FileState, Note, Order};
+use super::{FileState, Note, Order, Starts};
 
 mod copies;
 mod resume;
@@ -43,6 +43,10 @@ pub struct Registry {
     unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
     fresh_lanes: u32,
+    /// Where the files began that were there at the very first start.
+    starts: Option<Starts>,
+    /// This look is that of the very first start, and files begin at their ends.
+    at_ends: bool,
     looks: u64,
     finishing: bool,
 }
@@ -84,6 +88,8 @@ impl Status {
 pub struct Look {
     /// What to tell which lane, in order.
     pub orders: Vec<(u32, Order)>,
+    /// Where files begin, when this was the very first look: to be kept before a lane is told anything.
+    pub starts: Option<Starts>,
     /// The paths and globs for which there is no file.
     pub missing: Vec<String>,
     /// Files are held back until it is clear what they are.
@@ -110,9 +116,16 @@ impl Registry {
             unready: Vec::new(),
             warned: HashSet::new(),
             fresh_lanes: 0,
+            starts: None,
+            at_ends: false,
             looks: 0,
             finishing: false,
         }
+    }
+
+    /// There was a first start before, and files began there.
+    pub fn began(&mut self, starts: Starts) {
+        self.starts = Some(starts);
     }
 
     /// From now on, files without a complete first line are taken too.
@@ -180,6 +193,10 @@ impl Registry {
         let mut snapshot = discover(&self.patterns)?;
         self.keep_siblings(&mut snapshot);
         self.looks += 1;
+        self.at_ends = self.looks == 1
+            && self.start_at == StartAt::End
+            && self.fresh_lanes == self.lanes
+            && self.starts.is_none();
         let mut look = Look {
             missing: snapshot.missing.clone(),
             ..Look::default()
@@ -210,8 +227,8 @@ impl Registry {
         if !look.undecided {
             self.give_up(&snapshot, &mut look);
         }
-        if self.looks == 1 && self.start_at == StartAt::End {
-            (0..self.lanes).for_each(|lane| look.tell(lane, Order::Save));
+        if self.at_ends {
+            look.starts = Some(self.starts.get_or_insert_default().clone());
         }
         Ok(look)
     }

@@ -16,7 +16,6 @@ impl Lane<'_> {
         self.orders_done += 1;
         let now = Instant::now();
         match order {
-            Order::Save => return self.save(true),
             Order::Finish => {
                 self.finishing = true;
                 self.files
@@ -37,7 +36,9 @@ impl Lane<'_> {
                         copies: Vec::new(),
                         gone: false,
                     };
-                    Followed::known(state, now)
+                    let mut file = Followed::known(state, now);
+                    file.start = follow.position.clone().unwrap_or_default();
+                    file
                 });
                 file.follow(*follow, now);
                 self.sort();

@@ -1,5 +1,6 @@
 //! What becomes of the bytes of a file.
 
+use super::fake_log::Fault;
 use super::*;
 
 #[test]
@@ -117,6 +118,82 @@ fn at_the_end_means_behind_the_last_line_of_the_very_first_start() {
         world.sorted_lines(),
         ["from its beginning\n", "half\n", "new\n"]
     );
+}
+
+/// Files of which only what is written now is wanted; both lanes have some.
+fn with_history() -> World {
+    let mut world = World::new(2, &["*.log"]);
+    world.options.start_at = StartAt::End;
+    for n in 0..16 {
+        world.append(&format!("{n}.log"), format!("{n} old\n"));
+    }
+    world
+}
+
+fn append_to_all(world: &World, word: &str) {
+    (0..16).for_each(|n| world.append(&format!("{n}.log"), format!("{n} {word}\n")));
+}
+
+fn all(words: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = (0..16)
+        .flat_map(|n| words.iter().map(move |word| format!("{n} {word}\n")))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn at_the_end_stays_there_when_the_log_fails_before_the_first_save() {
+    for written in [true, false] {
+        let world = with_history();
+        let control = Control::new();
+        let mut running = Running::start(&world, &control).unwrap();
+        for lane in 0..2 {
+            world.log.fail_flush(lane);
+            world.log.fail(lane, Fault { after: 2, written });
+        }
+        running.coordinator.step().unwrap();
+        append_to_all(&world, "new");
+        running.finish();
+        world.log.heal();
+        world.finish();
+        assert_eq!(world.sorted_lines(), all(&["new"]), "{written}");
+    }
+}
+
+#[test]
+fn at_the_end_stays_there_when_a_start_is_killed_between_the_first_saves_of_its_lanes() {
+    for steps in 0..4 {
+        let world = with_history();
+        let control = Control::new();
+        let mut running = Running::start(&world, &control).unwrap();
+        running.coordinator.step().unwrap();
+        append_to_all(&world, "new");
+        (0..steps).for_each(|_| running.step_lane(0).unwrap());
+        drop(running);
+        append_to_all(&world, "newer");
+        world.append("later.log", "from its beginning\n");
+        world.finish();
+        let mut expected = all(&["new", "newer"]);
+        expected.push("from its beginning\n".to_owned());
+        assert_eq!(world.sorted_lines(), expected, "{steps} steps");
+    }
+}
+
+#[test]
+fn at_the_end_is_not_taken_for_the_end_of_another_file_that_begins_alike() {
+    let world = with_history();
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.coordinator.step().unwrap();
+    drop(running);
+    // In place, so that it has the same id.
+    world.write("3.log", "3 old\n3 other\n3 lines\n");
+    world.write("4.log", "4 old");
+    world.write("4.log", "4 odd\n4 new\n");
+    world.finish();
+    let expected = ["3 lines\n", "3 other\n", "4 new\n", "4 odd\n"];
+    assert_eq!(world.sorted_lines(), expected);
 }
 
 #[test]

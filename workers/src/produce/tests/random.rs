@@ -123,6 +123,18 @@ impl Script<'_> {
         }
     }
 
+    /// The very first start is killed when it has looked. What was there before need not be read.
+    fn begin_at_the_end(&mut self, control: &Control) {
+        for _ in 0..self.random.below(4) {
+            let line = self.oracle.line();
+            self.world.append("app.log", format!("{line}\n"));
+            self.oracle.lines.insert(line, true);
+        }
+        let mut running = Some(Running::start(self.world, control).unwrap());
+        running.as_mut().unwrap().coordinator.step().unwrap();
+        step(&mut self.random, &mut running);
+    }
+
     fn append_partial(&mut self) {
         if self.oracle.partial.is_empty() {
             let line = self.oracle.line();
@@ -242,6 +254,10 @@ fn run_script(seed: u64) {
     if random.below(3) == 0 {
         world.options.framing = Framing::Line;
     }
+    let late = random.below(4) == 0;
+    if late {
+        world.options.start_at = StartAt::End;
+    }
     let world = world;
     let mut script = Script {
         world: &world,
@@ -256,6 +272,9 @@ fn run_script(seed: u64) {
     script.new_file();
     world.append("app.log", "");
     let controls: Vec<Control> = (0..=OPERATIONS).map(|_| Control::new()).collect();
+    if late {
+        script.begin_at_the_end(&controls[0]);
+    }
     let mut running = None;
     for control in &controls[1..] {
         let operation = script.random.below(16);

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use logpipe_api::pipeline::StartAt;
-
 use super::{Known, Look, Registry, Status};
 use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
 use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, file_id, hash, read_range};
@@ -257,13 +255,8 @@ impl Registry {
             .map(|salt| file_id(&place, head, salt))
             .find(|id| !self.known.contains_key(id))
             .expect("there are more salts than files");
-        let very_first = self.looks == 1 && self.fresh_lanes == self.lanes;
-        let position = if very_first && self.start_at == StartAt::End {
-            let after = after_last_line(&file.file, file.candidate.size);
-            Position::at(after.map_err(|error| unreadable(&file.candidate.path, error))?)
-        } else {
-            Position::default()
-        };
+        let position = self.start_of(id, head, file);
+        let position = position.map_err(|error| unreadable(&file.candidate.path, error))?;
         let known = Known {
             lane: (id % u64::from(self.lanes)) as u32,
             file: FileState {
@@ -284,6 +277,27 @@ impl Registry {
         self.known.insert(id, known);
         self.follow(id, file, Some(position), look);
         Ok(())
+    }
+
+    /// Where a new file begins.
+    fn start_of(&mut self, id: FileId, head: Head, file: &Found) -> io::Result<Position> {
+        let size = file.candidate.size;
+        if self.at_ends {
+            let mut start = Position::at(after_last_line(&file.file, size)?);
+            start.load_tail(&file.file)?;
+            start.seal();
+            let starts = self.starts.get_or_insert_default();
+            starts.insert(id, start.clone());
+            return Ok(start);
+        }
+        let start = self.starts.as_ref().and_then(|starts| starts.get(&id));
+        match start {
+            // The id alone may be that of another file which has the inode now and begins alike.
+            Some(start) if start.compare(Some(head), &file.file, size)? == Likeness::Same => {
+                Ok(start.clone())
+            }
+            _ => Ok(Position::default()),
+        }
     }
 
     fn follow(&mut self, id: FileId, file: &Found, position: Option<Position>, look: &mut Look) {
