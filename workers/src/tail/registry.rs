@@ -42,6 +42,10 @@ pub struct Registry {
     /// Live files without a complete first line, at this look: their logs and bytes.
     unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
+    /// What could not be looked at, at this look.
+    faults: HashSet<String>,
+    /// The files that could not be opened, at this look.
+    shut: HashSet<Place>,
     fresh_lanes: u32,
     /// Where the files began that were there at the very first start.
     starts: Option<Starts>,
@@ -115,6 +119,8 @@ impl Registry {
             copies: HashMap::new(),
             unready: Vec::new(),
             warned: HashSet::new(),
+            faults: HashSet::new(),
+            shut: HashSet::new(),
             fresh_lanes: 0,
             starts: None,
             at_ends: false,
@@ -193,10 +199,10 @@ impl Registry {
         let mut snapshot = discover(&self.patterns)?;
         self.keep_siblings(&mut snapshot);
         self.looks += 1;
-        self.at_ends = self.looks == 1
-            && self.start_at == StartAt::End
-            && self.fresh_lanes == self.lanes
-            && self.starts.is_none();
+        self.judge(std::mem::take(&mut snapshot.faults))?;
+        self.shut.clear();
+        self.at_ends =
+            self.is_very_first() && self.start_at == StartAt::End && self.starts.is_none();
         let mut look = Look {
             missing: snapshot.missing.clone(),
             ..Look::default()
@@ -231,6 +237,32 @@ impl Registry {
             look.starts = Some(self.starts.get_or_insert_default().clone());
         }
         Ok(look)
+    }
+
+    /// Nobody has seen this work yet, so who reads the error is there to mend it.
+    pub(super) fn is_very_first(&self) -> bool {
+        self.looks == 1 && self.fresh_lanes == self.lanes
+    }
+
+    /// What cannot be looked at is an error when it was asked for now; later it must not stop the others.
+    fn judge(&mut self, faults: Vec<DiscoverError>) -> Result<(), DiscoverError> {
+        let mut now = HashSet::new();
+        for fault in faults {
+            let unreadable = matches!(fault, DiscoverError::Unreadable { .. });
+            if self.is_very_first() || (self.looks == 1 && !unreadable) {
+                return Err(fault);
+            }
+            if !self.faults.contains(fault.path()) && !now.contains(fault.path()) {
+                let error = &fault as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "a path cannot be looked at; it is tried again until it can"
+                );
+            }
+            now.insert(fault.path().to_owned());
+        }
+        self.faults = now;
+        Ok(())
     }
 
     /// While a log is not there, a glob names its rotated files as if each were a log of its own.

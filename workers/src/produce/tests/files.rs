@@ -250,3 +250,73 @@ fn two_names_of_one_file_are_one_file() {
     world.finish();
     assert_eq!(world.lines().concat(), numbered(0..3));
 }
+
+#[test]
+fn a_path_that_cannot_be_looked_at_any_more_stops_no_other() {
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..2));
+    world.append("b.log", numbered(2..4));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    fs::remove_file(world.path("b.log")).unwrap();
+    // A link to itself leads nowhere, whoever looks.
+    std::os::unix::fs::symlink(world.path("b.log"), world.path("b.log")).unwrap();
+    running.settle();
+    world.append("a.log", numbered(4..6));
+    running.settle();
+    assert_eq!(world.lines().len(), 6);
+    drop(running);
+    // Nor the next start.
+    world.append("a.log", numbered(6..8));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    assert_eq!(world.lines().len(), 8);
+    fs::remove_file(world.path("b.log")).unwrap();
+    world.append("b.log", numbered(8..10));
+    running.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+}
+
+#[test]
+fn a_path_that_cannot_be_looked_at_is_an_error_at_the_very_first_start() {
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..2));
+    std::os::unix::fs::symlink(world.path("b.log"), world.path("b.log")).unwrap();
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(error.contains("b.log"), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_stops_neither_the_others_nor_the_next_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(1, &["jobs/**/*.log"]);
+    let allow = |name: &str, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(world.path(name), mode).unwrap();
+    };
+    fs::create_dir_all(world.path("jobs/1")).unwrap();
+    world.append("jobs/1/a.log", numbered(0..2));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    fs::create_dir_all(world.path("jobs/2")).unwrap();
+    world.append("jobs/2/b.log", numbered(2..4));
+    world.append("jobs/1/c.log", numbered(4..6));
+    allow("jobs/2", 0o000);
+    allow("jobs/1/c.log", 0o000);
+    if File::open(world.path("jobs/1/c.log")).is_ok() {
+        return; // root reads everything
+    }
+    running.settle();
+    world.append("jobs/1/a.log", numbered(6..8));
+    running.finish();
+    world.append("jobs/1/a.log", numbered(8..10));
+    world.finish();
+    assert_eq!(world.lines().len(), 6);
+    allow("jobs/2", 0o700);
+    allow("jobs/1/c.log", 0o600);
+    world.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+}

@@ -31,7 +31,7 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> DiscoverError {
 
 impl Registry {
     /// Opens a file; `None` if it is gone, or is another one by now. One that cannot be read is an error
-    /// at the first look; later it is tried again at each look.
+    /// at the very first look; later it is tried again at each look.
     pub(super) fn open(
         &mut self,
         rank: u64,
@@ -45,8 +45,9 @@ impl Registry {
         let (file, metadata, start) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if self.looks == 1 => return Err(unreadable(&candidate.path, error)),
+            Err(error) if self.is_very_first() => return Err(unreadable(&candidate.path, error)),
             Err(error) => {
+                self.shut.insert(candidate.place);
                 if self.warned.insert(candidate.path.clone()) {
                     let path = candidate.path.display();
                     tracing::warn!(%path, %error, "cannot read a file; it is tried again until it can be read");
@@ -221,6 +222,9 @@ impl Registry {
             let file = &mut known.file;
             let id = file.id;
             let folder = file.path.parent().unwrap_or(Path::new(""));
+            if file.place.is_some_and(|place| self.shut.contains(&place)) {
+                continue; // it is there, and cannot be read now
+            }
             let given_up = match known.status {
                 Status::Overwritten => true,
                 // A folder that cannot be listed may be one that is not mounted yet.
