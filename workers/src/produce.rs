@@ -161,6 +161,19 @@ pub enum ProduceError {
         #[source]
         source: io::Error,
     },
+    /// A compressed file cannot be unpacked, although it can be read.
+    #[error(
+        "failed to unpack {path} into the state folder {folder}, to read what is left of a file: make room there and start again, and it goes on where it was"
+    )]
+    Unpack {
+        /// The compressed file.
+        path: String,
+        /// The state folder.
+        folder: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),

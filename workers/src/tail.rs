@@ -127,6 +127,8 @@ pub enum Note {
     Intact(FileId),
     /// The file has no name, was read to its end and is closed.
     Closed(FileState),
+    /// The compressed files of an [`Order::Unpack`] can be read, but not unpacked now.
+    Later(FileState),
     /// The file was removed by the lane, and is forgotten.
     Removed(FileId),
     /// Every file was read to its end, and this many orders were carried out until then.

@@ -127,7 +127,7 @@ impl<'a> Coordinator<'a> {
                 self.urgent = true;
             }
             Note::Broken(_) | Note::Intact(_) | Note::Closed(_) => self.urgent = true,
-            Note::Removed(_) => {}
+            Note::Removed(_) | Note::Later(_) => {}
         }
         self.registry.note(note);
     }

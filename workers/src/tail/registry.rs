@@ -13,6 +13,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use logpipe_api::pipeline::StartAt;
 
@@ -25,6 +26,10 @@ mod copies;
 mod resume;
 
 use copies::Copy;
+
+/// How long a rest that cannot be unpacked waits: each attempt may fill the disk for a while.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// All files that the lanes of a producer know.
 pub struct Registry {
@@ -65,6 +70,9 @@ struct Known {
     /// The look that found it as a new file.
     begun: u64,
     status: Status,
+    /// How long the last attempt to unpack its rest is waited after, and until when.
+    pause: Duration,
+    not_before: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +166,8 @@ impl Registry {
                         size: 0,
                         begun: 0,
                         status: Status::Absent,
+                        pause: Duration::ZERO,
+                        not_before: None,
                         file,
                     };
                     self.known.insert(known.file.id, known);
@@ -165,6 +175,14 @@ impl Registry {
             }
             Note::Broken(file) => self.part_with(file, Status::Overwritten),
             Note::Closed(file) => self.part_with(file, Status::Absent),
+            Note::Later(file) => {
+                let id = file.id;
+                self.part_with(file, Status::Absent);
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.pause = (known.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                    known.not_before = Some(Instant::now() + known.pause);
+                }
+            }
             Note::Intact(id) => {
                 let suspects = self.suspects.iter_mut().filter(|((_, of), _)| *of == id);
                 suspects.for_each(|(_, cleared)| *cleared = true);

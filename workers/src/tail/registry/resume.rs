@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Known, Look, Registry, Status};
 use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
@@ -225,6 +226,10 @@ impl Registry {
             if file.place.is_some_and(|place| self.shut.contains(&place)) {
                 continue; // it is there, and cannot be read now
             }
+            let waits = known.not_before.is_some_and(|time| Instant::now() < time);
+            if waits && !self.finishing {
+                continue;
+            }
             let given_up = match known.status {
                 Status::Overwritten => true,
                 // A folder that cannot be listed may be one that is not mounted yet.
@@ -277,6 +282,8 @@ impl Registry {
             size: file.candidate.size,
             begun: self.looks,
             status: Status::Absent,
+            pause: Duration::ZERO,
+            not_before: None,
         };
         self.known.insert(id, known);
         self.follow(id, file, Some(position), look);
