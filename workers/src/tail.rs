@@ -82,6 +82,13 @@ pub enum Order {
         /// Where the copy is.
         place: Place,
     },
+    /// What was a copy of it is another file by now.
+    NotCopied {
+        /// The file.
+        id: FileId,
+        /// Where the copy was.
+        place: Place,
+    },
     /// From now on, a partial line at the end of a file is a line; say when everything is read.
     Finish,
     /// Flush, save and return.

@@ -19,6 +19,8 @@ pub struct Candidate {
     pub place: Place,
     /// Its size in bytes.
     pub size: u64,
+    /// When its content, size or name changed last, as seconds and nanoseconds since 1970.
+    pub changed: (i64, i64),
     /// The log it belongs to: its own path, or that of the log it was rotated away from.
     pub base: PathBuf,
     /// A path or glob names it, and it is not a rotated sibling.
@@ -148,6 +150,7 @@ fn candidate(path: PathBuf, metadata: &fs::Metadata, base: &Path, live: bool) ->
         path,
         place: Place::of(metadata),
         size: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
         base: base.to_owned(),
         live,
     }

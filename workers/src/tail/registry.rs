@@ -12,6 +12,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub struct Registry {
     suspects: HashMap<(Place, FileId), bool>,
     /// Files that were seen to be copies of followed ones, and whose.
     copies: HashMap<Place, FileId>,
+    /// Copies that must not be read, as they were when they were found to be ones still.
+    confirmed: HashMap<Place, (u64, (i64, i64))>,
     /// Live files without a complete first line, at this look: their logs and bytes.
     unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
@@ -125,6 +128,7 @@ impl Registry {
             places: HashMap::new(),
             suspects: HashMap::new(),
             copies: HashMap::new(),
+            confirmed: HashMap::new(),
             unready: Vec::new(),
             warned: HashSet::new(),
             faults: HashSet::new(),
@@ -301,18 +305,22 @@ impl Registry {
     /// Finds the files that are followed, wherever they are now, and returns the others with their rank.
     fn recognise(&mut self, snapshot: &Snapshot, look: &mut Look) -> Vec<(u64, Candidate)> {
         self.find_returned(snapshot, look);
-        let copies: HashSet<Place> = self
+        let copies: HashMap<Place, FileId> = self
             .known
             .values()
-            .flat_map(|known| known.file.copies.iter().copied())
+            .flat_map(|known| known.file.copies.iter().map(|copy| (*copy, known.file.id)))
             .collect();
+        self.confirmed.retain(|place, _| copies.contains_key(place));
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         for (index, candidate) in snapshot.candidates.iter().enumerate() {
             if let Some(&id) = self.places.get(&candidate.place) {
                 seen.insert(id);
                 self.moved(id, candidate, look);
-            } else if !copies.contains(&candidate.place) {
+                continue;
+            }
+            let of = copies.get(&candidate.place);
+            if !of.is_some_and(|of| self.is_still_copy(*of, candidate, look)) {
                 unknown.push((self.rank(index), candidate.clone()));
             }
         }
@@ -420,6 +428,7 @@ fn stat(path: &Path, base: &Path) -> Option<Candidate> {
         path: path.to_owned(),
         place: Place::of(&metadata),
         size: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
         base: base.to_owned(),
         live: false,
     })

@@ -53,6 +53,9 @@ impl Lane<'_> {
                 }
             }),
             Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
+            Order::NotCopied { id, place } => self.with(id, |file| {
+                file.state.copies.retain(|copy| *copy != place);
+            }),
             Order::Touched(id) => self.with(id, |file| file.look_again(now)),
             Order::Vanished(id) => self.vanished(id, now),
             Order::Unpack { id, from } => self.unpack(id, &from, now)?,

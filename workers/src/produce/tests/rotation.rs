@@ -277,3 +277,30 @@ fn a_file_that_two_globs_missed_on_its_way_goes_on_where_it_was() {
     world.finish();
     assert_eq!(world.sorted_lines().concat(), numbered(0..9));
 }
+
+#[test]
+fn a_new_file_in_the_place_of_a_copy_is_read() {
+    for header in ["", "# header\n"] {
+        let world = World::new(1, &["app.log"]);
+        world.append("app.log", [header, &numbered(0..5)].concat());
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+        producer.settle();
+        // What the copy lacks was read: it is remembered as a copy.
+        world.append("app.log", numbered(5..7));
+        producer.settle();
+        world.write("app.log", "");
+        producer.settle();
+        drop(producer);
+        world.finish();
+        assert_eq!(world.lines().concat(), [header, &numbered(0..7)].concat());
+        // Written over, it has the inode and the birth time that it had.
+        world.write("app.log.1", &[header, &numbered(7..9)].concat());
+        world.finish();
+        world.finish();
+        let expected = [header, &numbered(0..7), header, &numbered(7..9)].concat();
+        assert_eq!(world.lines().concat(), expected);
+    }
+}
