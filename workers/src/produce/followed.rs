@@ -32,6 +32,8 @@ pub(super) enum Standing {
 }
 
 /// A file of a lane.
+// Each flag is a fact of its own; no two of them make one state.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Followed {
     pub(super) state: FileState,
     /// Where it begins, as long as neither the saved state nor the log knows the file.
@@ -47,6 +49,8 @@ pub(super) struct Followed {
     pub(super) seen_size: u64,
     pub(super) next_read: Instant,
     pub(super) last_growth: Instant,
+    /// It could not be removed when it was done.
+    pub(super) stays: bool,
     /// Since when complete lines wait for more to fill their block.
     pub(super) waiting_since: Option<Instant>,
     file: Option<File>,
@@ -76,6 +80,7 @@ impl Followed {
             at_end: false,
             next_read: now,
             last_growth: now,
+            stays: false,
             waiting_since: None,
             file: None,
             verified: false,

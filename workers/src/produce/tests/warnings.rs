@@ -90,3 +90,22 @@ fn bytes_that_were_seen_and_destroyed_are_a_warning_with_both_ends() {
     let about = |warning: &&String| warning.contains("from=6 ") && warning.contains("to=13 ");
     assert_eq!(warned.iter().filter(about).count(), 1, "{warned:?}");
 }
+
+#[test]
+fn a_file_that_was_removed_when_it_was_done_is_not_called_lost_after_a_crash() {
+    let mut world = World::new(1, &["app.log"]);
+    world.options.delete_finished = true;
+    world.append("app.log.000000000010", numbered(0..5));
+    world.append("app.log", numbered(5..7));
+    let warned = warnings(|| {
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        while world.path("app.log.000000000010").exists() {
+            producer.try_round().unwrap();
+        }
+        drop(producer);
+        world.finish();
+    });
+    assert_eq!(warned, Vec::<String>::new());
+    assert_eq!(world.lines().concat(), numbered(0..7));
+}
