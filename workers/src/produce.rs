@@ -27,6 +27,7 @@ mod coordinator;
 mod followed;
 mod lane;
 mod recover;
+mod starts;
 pub mod state;
 mod turns;
 
@@ -156,6 +157,19 @@ pub enum ProduceError {
     File {
         /// The file.
         path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A compressed file cannot be unpacked, although it can be read.
+    #[error(
+        "failed to unpack {path} into the state folder {folder}, to read what is left of a file: make room there and start again, and it goes on where it was"
+    )]
+    Unpack {
+        /// The compressed file.
+        path: String,
+        /// The state folder.
+        folder: String,
         /// Why.
         #[source]
         source: io::Error,
@@ -328,8 +342,16 @@ pub fn run(
             }
         }
         drop(note);
-        let mut coordinator =
-            Coordinator::new(options, shared.tuning, control, counters, orders, notes);
+        let topic_id = log.identity().topic_id;
+        let mut coordinator = Coordinator::new(
+            options,
+            shared.tuning,
+            control,
+            counters,
+            orders,
+            notes,
+            topic_id,
+        );
         let coordinated = coordinate(&mut coordinator, control, &threads);
         if coordinated.is_err() {
             control.stop();

@@ -5,6 +5,7 @@
 //! never holds up the discovery of a rotation. This module reads files and lists folders; it writes
 //! nothing and knows nothing of the log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub mod split;
 
 use identity::{FileId, Head, Place};
 use position::Position;
+
+/// Where files begin that are not read from their beginning.
+pub type Starts = BTreeMap<FileId, Position>;
 
 /// A file as it is remembered across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +82,13 @@ pub enum Order {
         /// Where the copy is.
         place: Place,
     },
-    /// Save now: the places where files begin must be known before the first record.
-    Save,
+    /// What was a copy of it is another file by now.
+    NotCopied {
+        /// The file.
+        id: FileId,
+        /// Where the copy was.
+        place: Place,
+    },
     /// From now on, a partial line at the end of a file is a line; say when everything is read.
     Finish,
     /// Flush, save and return.
@@ -125,6 +134,8 @@ pub enum Note {
     Intact(FileId),
     /// The file has no name, was read to its end and is closed.
     Closed(FileState),
+    /// The compressed files of an [`Order::Unpack`] can be read, but not unpacked now.
+    Later(FileState),
     /// The file was removed by the lane, and is forgotten.
     Removed(FileId),
     /// Every file was read to its end, and this many orders were carried out until then.

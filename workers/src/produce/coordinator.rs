@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use logpipe_api::pipeline::StartAt;
+
+use super::starts::StartsFile;
 use super::{Control, ProduceError, ProducerOptions, Tuning};
 use crate::counters::Counters;
 use crate::tail::registry::Registry;
@@ -17,6 +20,8 @@ pub(super) struct Coordinator<'a> {
     control: &'a Control,
     counters: &'a Counters,
     registry: Registry,
+    /// Kept where files begin at their ends.
+    starts: Option<StartsFile>,
     lanes: Vec<LaneEnd>,
     notes: Receiver<Note>,
     started: HashSet<u32>,
@@ -42,6 +47,7 @@ impl<'a> Coordinator<'a> {
         counters: &'a Counters,
         orders: Vec<Sender<Order>>,
         notes: Receiver<Note>,
+        topic_id: String,
     ) -> Self {
         let lanes = orders.into_iter().map(|orders| LaneEnd {
             orders,
@@ -51,6 +57,7 @@ impl<'a> Coordinator<'a> {
         let lanes: Vec<LaneEnd> = lanes.collect();
         let patterns = options.paths.clone();
         Self {
+            starts: (options.start_at == StartAt::End).then(|| StartsFile::of(options, topic_id)),
             registry: Registry::new(patterns, options.start_at, lanes.len() as u32),
             tuning,
             control,
@@ -120,7 +127,7 @@ impl<'a> Coordinator<'a> {
                 self.urgent = true;
             }
             Note::Broken(_) | Note::Intact(_) | Note::Closed(_) => self.urgent = true,
-            Note::Removed(_) => {}
+            Note::Removed(_) | Note::Later(_) => {}
         }
         self.registry.note(note);
     }
@@ -133,7 +140,16 @@ impl<'a> Coordinator<'a> {
     /// Looks at the disk; returns whether any lane was told something.
     fn look(&mut self) -> Result<bool, ProduceError> {
         self.urgent = false;
+        if self.last_look.is_none()
+            && let Some(file) = &self.starts
+            && let Some(starts) = file.load()?
+        {
+            self.registry.began(starts);
+        }
         let look = self.registry.look()?;
+        if let (Some(file), Some(starts)) = (&self.starts, look.starts) {
+            file.save(starts)?;
+        }
         self.last_look = Some(Instant::now());
         self.counters.following.set(self.registry.following());
         self.undecided = look.undecided;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::tail::identity::{Place, SAMPLE_BYTES, read_full};
-use crate::tail::position::Likeness;
+use crate::tail::position::{Likeness, Position};
 use crate::tail::{FileState, Follow};
 
 /// How much one read takes at most.
@@ -32,8 +32,12 @@ pub(super) enum Standing {
 }
 
 /// A file of a lane.
+// Each flag is a fact of its own; no two of them make one state.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Followed {
     pub(super) state: FileState,
+    /// Where it begins, as long as neither the saved state nor the log knows the file.
+    pub(super) start: Position,
     pub(super) standing: Standing,
     /// It has not been rotated away.
     pub(super) live: bool,
@@ -45,6 +49,8 @@ pub(super) struct Followed {
     pub(super) seen_size: u64,
     pub(super) next_read: Instant,
     pub(super) last_growth: Instant,
+    /// It could not be removed when it was done.
+    pub(super) stays: bool,
     /// Since when complete lines wait for more to fill their block.
     pub(super) waiting_since: Option<Instant>,
     file: Option<File>,
@@ -66,6 +72,7 @@ impl Followed {
         Self {
             seen_size: state.position.offset,
             state,
+            start: Position::default(),
             standing: Standing::Nowhere,
             live: false,
             group: 0,
@@ -73,6 +80,7 @@ impl Followed {
             at_end: false,
             next_read: now,
             last_growth: now,
+            stays: false,
             waiting_since: None,
             file: None,
             verified: false,
@@ -85,6 +93,10 @@ impl Followed {
         self.state.head = follow.head;
         self.state.gone = false;
         if let Some(position) = follow.position {
+            // It has shrunk to before its start: what comes behind its new end is wanted.
+            if position.offset < self.start.offset {
+                self.start = position.clone();
+            }
             self.state.position = position;
         }
         self.standing = Standing::Named;
@@ -97,9 +109,9 @@ impl Followed {
         self.next_read = now;
     }
 
-    /// Goes back to what the log knows.
-    pub(super) fn rewind(&mut self, position: crate::tail::position::Position, now: Instant) {
-        self.state.position = position;
+    /// Goes back to what the log knows; `None`: it knows nothing of this file.
+    pub(super) fn rewind(&mut self, position: Option<Position>, now: Instant) {
+        self.state.position = position.unwrap_or_else(|| self.start.clone());
         self.verified = false;
         self.at_end = false;
         self.waiting_since = None;

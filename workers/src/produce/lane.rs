@@ -292,9 +292,8 @@ impl<'a> Lane<'a> {
         let mut lost = 0;
         for (id, file) in &mut self.files {
             let before = file.state.position.offset;
-            // A file that neither the state nor the log knows was not begun.
             let position = recovered.remove(id).map(|file| file.position);
-            file.rewind(position.unwrap_or_default(), now);
+            file.rewind(position, now);
             if file.standing == Standing::Overwritten {
                 drop(self.notes.send(Note::Broken(file.sealed())));
             } else if file.state.gone && file.state.position.offset < before {

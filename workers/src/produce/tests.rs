@@ -182,7 +182,15 @@ impl<'a> Running<'a> {
         let (options, counters) = (&world.options, &world.counters);
         Ok(Self {
             control,
-            coordinator: Coordinator::new(options, tuning, control, counters, orders, notes),
+            coordinator: Coordinator::new(
+                options,
+                tuning,
+                control,
+                counters,
+                orders,
+                notes,
+                world.log.identity().topic_id,
+            ),
             lanes,
         })
     }

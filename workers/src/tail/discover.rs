@@ -19,6 +19,8 @@ pub struct Candidate {
     pub place: Place,
     /// Its size in bytes.
     pub size: u64,
+    /// When its content, size or name changed last, as seconds and nanoseconds since 1970.
+    pub changed: (i64, i64),
     /// The log it belongs to: its own path, or that of the log it was rotated away from.
     pub base: PathBuf,
     /// A path or glob names it, and it is not a rotated sibling.
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub compressed: Vec<(PathBuf, PathBuf)>,
     /// The paths and globs for which nothing was found.
     pub missing: Vec<String>,
+    /// What cannot be looked at.
+    pub faults: Vec<DiscoverError>,
 }
 
 /// Why files cannot be looked for.
@@ -79,12 +83,22 @@ pub enum DiscoverError {
     },
 }
 
-/// Expands `patterns`.
+impl DiscoverError {
+    /// What it is about.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Pattern { pattern, .. } => pattern,
+            Self::Folder { path } | Self::NotAFile { path } | Self::Unreadable { path, .. } => path,
+        }
+    }
+}
+
+/// Expands `patterns`. What cannot be looked at does not hide the rest.
 pub fn discover(patterns: &[String]) -> Result<Snapshot, DiscoverError> {
     let mut snapshot = Snapshot::default();
     let mut bases: Bases<'_> = BTreeMap::new();
     for pattern in patterns {
-        for (path, metadata) in expand(pattern)? {
+        for (path, metadata) in expand(pattern, &mut snapshot.faults)? {
             let entry = bases.entry(path).or_insert((metadata, Vec::new()));
             entry.1.push(pattern.as_str());
         }
@@ -136,6 +150,7 @@ fn candidate(path: PathBuf, metadata: &fs::Metadata, base: &Path, live: bool) ->
         path,
         place: Place::of(metadata),
         size: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
         base: base.to_owned(),
         live,
     }
@@ -145,29 +160,32 @@ type Found = Vec<(PathBuf, Option<fs::Metadata>)>;
 
 /// The files that one pattern names. A plain path is there even when its file is missing, because its
 /// rotated siblings may not be.
-fn expand(pattern: &str) -> Result<Found, DiscoverError> {
+fn expand(pattern: &str, faults: &mut Vec<DiscoverError>) -> Result<Found, DiscoverError> {
     let path = PathBuf::from(pattern);
     let plain = !pattern.contains(['*', '?', '[']);
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => {
-            return Err(DiscoverError::Folder {
+            faults.push(DiscoverError::Folder {
                 path: pattern.trim_end_matches('/').to_owned(),
             });
+            return Ok(Vec::new());
         }
         Ok(metadata) if metadata.is_file() => return Ok(vec![(path, Some(metadata))]),
         Ok(_) => {
-            return Err(DiscoverError::NotAFile {
+            faults.push(DiscoverError::NotAFile {
                 path: pattern.to_owned(),
             });
+            return Ok(Vec::new());
         }
         Err(error) if plain && error.kind() == io::ErrorKind::NotFound => {
             return Ok(vec![(path, None)]);
         }
         Err(source) if plain => {
-            return Err(DiscoverError::Unreadable {
+            faults.push(DiscoverError::Unreadable {
                 path: pattern.to_owned(),
                 source,
             });
+            return Ok(vec![(path, None)]);
         }
         Err(_) => {}
     }
@@ -177,10 +195,14 @@ fn expand(pattern: &str) -> Result<Found, DiscoverError> {
     })?;
     let mut found = Vec::new();
     for path in paths {
-        let path = path.map_err(|error| DiscoverError::Unreadable {
-            path: error.path().display().to_string(),
-            source: error.into(),
-        })?;
+        let path = match path {
+            Ok(path) => path,
+            Err(error) => {
+                let path = error.path().display().to_string();
+                faults.extend(unlisted(path, error.into()));
+                continue;
+            }
+        };
         let compressed = path
             .file_name()
             .is_some_and(|n| is_compressed(&n.to_string_lossy()));
@@ -193,6 +215,15 @@ fn expand(pattern: &str) -> Result<Found, DiscoverError> {
         }
     }
     Ok(found)
+}
+
+/// A folder that could not be listed. One that went while the glob was expanded is no fault.
+fn unlisted(path: String, source: io::Error) -> Option<DiscoverError> {
+    let gone = matches!(
+        source.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    );
+    (!gone).then_some(DiscoverError::Unreadable { path, source })
 }
 
 type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, Vec<&'a str>)>;
@@ -256,4 +287,18 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
         snapshot.folders.insert(folder);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_went_while_it_was_listed_is_no_fault() {
+        let fault = |kind: io::ErrorKind| unlisted("jobs/7".to_owned(), kind.into());
+        assert!(fault(io::ErrorKind::NotFound).is_none());
+        assert!(fault(io::ErrorKind::NotADirectory).is_none());
+        let fault = fault(io::ErrorKind::PermissionDenied).unwrap();
+        assert_eq!(fault.path(), "jobs/7");
+    }
 }

@@ -143,20 +143,15 @@ impl Position {
     /// Measures a file of `size` bytes. The marks decide; a file that was not read yet is told by its
     /// head alone.
     pub fn compare(&self, head: Option<Head>, file: &File, size: u64) -> io::Result<Likeness> {
-        if let Some(head) = head
-            && !head.begins(&read_range(file, 0, head.len as usize)?)
-        {
+        if !self.holds_as_far_as_it_goes(head, file, size)? {
             return Ok(Likeness::Other);
         }
-        let mut beyond_head = false;
-        let mut marked = false;
-        for mark in self.marks().filter(|mark| mark.at <= size) {
-            if !mark.stands(file)? {
-                return Ok(Likeness::Other);
-            }
-            marked = true;
-            beyond_head |= head.is_none_or(|head| mark.at > u64::from(head.len));
-        }
+        let within = |mark: &Mark| mark.at <= size;
+        let marked = self.marks().any(|mark| within(&mark));
+        let beyond_head = self
+            .marks()
+            .filter(within)
+            .any(|mark| head.is_none_or(|head| mark.at > u64::from(head.len)));
         Ok(if size >= self.offset {
             // Nothing read, nothing known: not even a head to go by.
             if marked || head.is_some() {
@@ -169,6 +164,26 @@ impl Position {
         } else {
             Likeness::Other
         })
+    }
+
+    /// Whether a file of `size` bytes begins with the head, and each mark that it reaches stands in it.
+    pub fn holds_as_far_as_it_goes(
+        &self,
+        head: Option<Head>,
+        file: &File,
+        size: u64,
+    ) -> io::Result<bool> {
+        if let Some(head) = head
+            && !head.begins(&read_range(file, 0, head.len as usize)?)
+        {
+            return Ok(false);
+        }
+        for mark in self.marks().filter(|mark| mark.at <= size) {
+            if !mark.stands(file)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads the bytes before the offset from a file that was found to be the same.

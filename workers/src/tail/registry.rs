@@ -10,19 +10,27 @@
 //! 4. a copy of a file that is still followed: held back;
 //! 5. a new file.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use logpipe_api::pipeline::StartAt;
 
 use super::discover::{Candidate, DiscoverError, Snapshot, discover};
 use super::identity::{FileId, Place};
-use super::{FileState, Note, Order};
+use super::names::rotated;
+use super::{FileState, Note, Order, Starts};
 
 mod copies;
 mod resume;
 
 use copies::Copy;
+
+/// How long a rest that cannot be unpacked waits: each attempt may fill the disk for a while.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// All files that the lanes of a producer know.
 pub struct Registry {
@@ -37,10 +45,20 @@ pub struct Registry {
     suspects: HashMap<(Place, FileId), bool>,
     /// Files that were seen to be copies of followed ones, and whose.
     copies: HashMap<Place, FileId>,
+    /// Copies that must not be read, as they were when they were found to be ones still.
+    confirmed: HashMap<Place, (u64, (i64, i64))>,
     /// Live files without a complete first line, at this look: their logs and bytes.
     unready: Vec<(PathBuf, Vec<u8>)>,
     warned: HashSet<PathBuf>,
+    /// What could not be looked at, at this look.
+    faults: HashSet<String>,
+    /// The files that could not be opened, at this look.
+    shut: HashSet<Place>,
     fresh_lanes: u32,
+    /// Where the files began that were there at the very first start.
+    starts: Option<Starts>,
+    /// This look is that of the very first start, and files begin at their ends.
+    at_ends: bool,
     looks: u64,
     finishing: bool,
 }
@@ -55,6 +73,9 @@ struct Known {
     /// The look that found it as a new file.
     begun: u64,
     status: Status,
+    /// How long the last attempt to unpack its rest is waited after, and until when.
+    pause: Duration,
+    not_before: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +86,15 @@ enum Status {
     Followed,
     /// Its lane reads it through an open handle; it has no name.
     Nameless,
+    /// Its lane reads its rest from what was unpacked; it has no name.
+    Unpacked,
     /// Other content stands where it was.
     Overwritten,
 }
 
 impl Status {
     fn is_read(self) -> bool {
-        matches!(self, Self::Followed | Self::Nameless)
+        matches!(self, Self::Followed | Self::Nameless | Self::Unpacked)
     }
 }
 
@@ -80,6 +103,8 @@ impl Status {
 pub struct Look {
     /// What to tell which lane, in order.
     pub orders: Vec<(u32, Order)>,
+    /// Where files begin, when this was the very first look: to be kept before a lane is told anything.
+    pub starts: Option<Starts>,
     /// The paths and globs for which there is no file.
     pub missing: Vec<String>,
     /// Files are held back until it is clear what they are.
@@ -103,12 +128,22 @@ impl Registry {
             places: HashMap::new(),
             suspects: HashMap::new(),
             copies: HashMap::new(),
+            confirmed: HashMap::new(),
             unready: Vec::new(),
             warned: HashSet::new(),
+            faults: HashSet::new(),
+            shut: HashSet::new(),
             fresh_lanes: 0,
+            starts: None,
+            at_ends: false,
             looks: 0,
             finishing: false,
         }
+    }
+
+    /// There was a first start before, and files began there.
+    pub fn began(&mut self, starts: Starts) {
+        self.starts = Some(starts);
     }
 
     /// From now on, files without a complete first line are taken too.
@@ -135,6 +170,8 @@ impl Registry {
                         size: 0,
                         begun: 0,
                         status: Status::Absent,
+                        pause: Duration::ZERO,
+                        not_before: None,
                         file,
                     };
                     self.known.insert(known.file.id, known);
@@ -142,6 +179,14 @@ impl Registry {
             }
             Note::Broken(file) => self.part_with(file, Status::Overwritten),
             Note::Closed(file) => self.part_with(file, Status::Absent),
+            Note::Later(file) => {
+                let id = file.id;
+                self.part_with(file, Status::Absent);
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.pause = (known.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                    known.not_before = Some(Instant::now() + known.pause);
+                }
+            }
             Note::Intact(id) => {
                 let suspects = self.suspects.iter_mut().filter(|((_, of), _)| *of == id);
                 suspects.for_each(|(_, cleared)| *cleared = true);
@@ -173,8 +218,13 @@ impl Registry {
 
     /// Looks at the disk and decides. The notes that were taken before are older than what it sees.
     pub fn look(&mut self) -> Result<Look, DiscoverError> {
-        let snapshot = discover(&self.patterns)?;
+        let mut snapshot = discover(&self.patterns)?;
+        self.keep_siblings(&mut snapshot);
         self.looks += 1;
+        self.judge(std::mem::take(&mut snapshot.faults))?;
+        self.shut.clear();
+        self.at_ends =
+            self.is_very_first() && self.start_at == StartAt::End && self.starts.is_none();
         let mut look = Look {
             missing: snapshot.missing.clone(),
             ..Look::default()
@@ -205,31 +255,101 @@ impl Registry {
         if !look.undecided {
             self.give_up(&snapshot, &mut look);
         }
-        if self.looks == 1 && self.start_at == StartAt::End {
-            (0..self.lanes).for_each(|lane| look.tell(lane, Order::Save));
+        if self.at_ends {
+            look.starts = Some(self.starts.get_or_insert_default().clone());
         }
         Ok(look)
     }
 
+    /// Nobody has seen this work yet, so who reads the error is there to mend it.
+    pub(super) fn is_very_first(&self) -> bool {
+        self.looks == 1 && self.fresh_lanes == self.lanes
+    }
+
+    /// What cannot be looked at is an error when it was asked for now; later it must not stop the others.
+    fn judge(&mut self, faults: Vec<DiscoverError>) -> Result<(), DiscoverError> {
+        let mut now = HashSet::new();
+        for fault in faults {
+            let unreadable = matches!(fault, DiscoverError::Unreadable { .. });
+            if self.is_very_first() || (self.looks == 1 && !unreadable) {
+                return Err(fault);
+            }
+            if !self.faults.contains(fault.path()) && !now.contains(fault.path()) {
+                let error = &fault as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "a path cannot be looked at; it is tried again until it can"
+                );
+            }
+            now.insert(fault.path().to_owned());
+        }
+        self.faults = now;
+        Ok(())
+    }
+
+    /// While a log is not there, a glob names its rotated files as if each were a log of its own.
+    fn keep_siblings(&self, snapshot: &mut Snapshot) {
+        let logs: HashSet<&Path> = self.known.values().map(|known| &*known.base).collect();
+        for candidate in snapshot.candidates.iter_mut().filter(|file| file.live) {
+            let name = candidate.path.file_name().unwrap_or_default();
+            let mut of = rotated(name.to_str().unwrap_or_default())
+                .map(|(log, _)| candidate.path.with_file_name(log));
+            if let Some(log) = of.find(|log| logs.contains(&**log)) {
+                drop(of);
+                candidate.base = log;
+                candidate.live = false;
+            }
+        }
+    }
+
     /// Finds the files that are followed, wherever they are now, and returns the others with their rank.
     fn recognise(&mut self, snapshot: &Snapshot, look: &mut Look) -> Vec<(u64, Candidate)> {
-        let copies: HashSet<Place> = self
+        self.find_returned(snapshot, look);
+        let copies: HashMap<Place, FileId> = self
             .known
             .values()
-            .flat_map(|known| known.file.copies.iter().copied())
+            .flat_map(|known| known.file.copies.iter().map(|copy| (*copy, known.file.id)))
             .collect();
+        self.confirmed.retain(|place, _| copies.contains_key(place));
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         for (index, candidate) in snapshot.candidates.iter().enumerate() {
             if let Some(&id) = self.places.get(&candidate.place) {
                 seen.insert(id);
                 self.moved(id, candidate, look);
-            } else if !copies.contains(&candidate.place) {
+                continue;
+            }
+            let of = copies.get(&candidate.place);
+            if !of.is_some_and(|of| self.is_still_copy(*of, candidate, look)) {
                 unknown.push((self.rank(index), candidate.clone()));
             }
         }
         self.find_renamed(snapshot, &seen, &mut unknown, look);
         unknown
+    }
+
+    /// Files without a name that have one again. Their lanes have them open, so nothing else can have their
+    /// places; a lane that has closed one says so, and it is resumed after that.
+    fn find_returned(&mut self, snapshot: &Snapshot, look: &mut Look) {
+        let nameless = |known: &&mut Known| known.status == Status::Nameless;
+        for known in self.known.values_mut().filter(nameless) {
+            let is_it = |candidate: &&Candidate| known.file.place == Some(candidate.place);
+            let Some(candidate) = snapshot.candidates.iter().find(is_it) else {
+                continue;
+            };
+            if let Entry::Vacant(place) = self.places.entry(candidate.place) {
+                place.insert(known.file.id);
+                known.status = Status::Followed;
+                known.file.path.clone_from(&candidate.path);
+                known.live = candidate.live;
+                let order = Order::Moved {
+                    id: known.file.id,
+                    path: candidate.path.clone(),
+                    live: candidate.live,
+                };
+                look.tell(known.lane, order);
+            }
+        }
     }
 
     /// Later looks rank behind earlier ones, and within a look the oldest file comes first.
@@ -241,6 +361,7 @@ impl Registry {
         let Some(known) = self.known.get_mut(&id) else {
             return;
         };
+        known.base.clone_from(&candidate.base);
         if known.file.path != candidate.path || known.live != candidate.live {
             known.file.path.clone_from(&candidate.path);
             known.live = candidate.live;
@@ -307,6 +428,7 @@ fn stat(path: &Path, base: &Path) -> Option<Candidate> {
         path: path.to_owned(),
         place: Place::of(&metadata),
         size: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
         base: base.to_owned(),
         live: false,
     })

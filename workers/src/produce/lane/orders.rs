@@ -16,7 +16,6 @@ impl Lane<'_> {
         self.orders_done += 1;
         let now = Instant::now();
         match order {
-            Order::Save => return self.save(true),
             Order::Finish => {
                 self.finishing = true;
                 self.files
@@ -37,7 +36,9 @@ impl Lane<'_> {
                         copies: Vec::new(),
                         gone: false,
                     };
-                    Followed::known(state, now)
+                    let mut file = Followed::known(state, now);
+                    file.start = follow.position.clone().unwrap_or_default();
+                    file
                 });
                 file.follow(*follow, now);
                 self.sort();
@@ -52,6 +53,9 @@ impl Lane<'_> {
                 }
             }),
             Order::Copied { id, place } => self.with(id, |file| file.state.copies.push(place)),
+            Order::NotCopied { id, place } => self.with(id, |file| {
+                file.state.copies.retain(|copy| *copy != place);
+            }),
             Order::Touched(id) => self.with(id, |file| file.look_again(now)),
             Order::Vanished(id) => self.vanished(id, now),
             Order::Unpack { id, from } => self.unpack(id, &from, now)?,
@@ -98,20 +102,41 @@ impl Lane<'_> {
         let Some(file) = self.files.get_mut(&id) else {
             return Ok(());
         };
+        let mut no_space = None;
         for path in from {
-            let unpacked = unpack(path, &space, file.state.head, &file.state.position);
-            let unpacked = unpacked.map_err(|source| ProduceError::File {
-                path: path.display().to_string(),
-                source,
-            })?;
-            if let Some((handle, size)) = unpacked {
-                let (from, path) = (file.state.position.offset, path.display());
-                let unread = size - from;
-                tracing::info!(%path, from, unread, "finishing a file that is gone from its compressed copy");
-                file.adopt(handle, size, now);
-                self.sort();
-                return Ok(());
+            match unpack(path, &space, file.state.head, &file.state.position) {
+                Ok(None) => {}
+                Ok(Some((handle, size))) => {
+                    let (from, path) = (file.state.position.offset, path.display());
+                    let unread = size - from;
+                    tracing::info!(%path, from, unread, "finishing a file that is gone from its compressed copy");
+                    file.adopt(handle, size, now);
+                    self.sort();
+                    return Ok(());
+                }
+                Err(source) => no_space = Some((path, source)),
             }
+        }
+        if let Some((path, source)) = no_space {
+            // It may fit later, and is not lost until the compressed file is.
+            let state = file.sealed();
+            let folder = self.shared.options.state_dir.display().to_string();
+            let path = path.display().to_string();
+            let error = ProduceError::Unpack {
+                path,
+                folder,
+                source,
+            };
+            if self.finishing {
+                return Err(error);
+            }
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "the rest of a file waits until there is room to unpack it; it is tried again"
+            );
+            self.tell(Note::Later(state));
+            return Ok(());
         }
         self.give_up(id);
         if let Some(file) = self.files.get_mut(&id) {

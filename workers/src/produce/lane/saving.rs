@@ -1,5 +1,6 @@
 //! Saves how far a lane has come, and lets go of files that are done.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::{Lane, Standing};
@@ -36,12 +37,22 @@ impl Lane<'_> {
         self.settle()?;
         let end = self.shared.log.bounds(self.index)?.end;
         self.forget_gone();
+        // What this save lets go of is gone for it already: nobody may be there to say so after it.
+        let done = self.done();
         let state = State {
             topic_id: self.shared.log.identity().topic_id,
             generation: self.generation,
             next: self.next,
             scan_from: end,
-            files: self.files.values_mut().map(Followed::sealed).collect(),
+            files: self
+                .files
+                .values_mut()
+                .map(|file| {
+                    let mut state = file.sealed();
+                    state.gone |= !file.stays && done.contains(&state.id);
+                    state
+                })
+                .collect(),
         };
         self.saved_at = Instant::now();
         if let Err(error) = self.state_file.save(&state) {
@@ -61,19 +72,28 @@ impl Lane<'_> {
         self.scan_from = end;
         self.unsaved_bytes = 0;
         self.dirty = false;
-        self.let_go();
+        self.let_go(done);
         Ok(())
     }
 
-    /// Closes files that have no name and are done, and removes those that the options say to remove.
-    fn let_go(&mut self) {
+    /// The files that are read to their ends and have no name, or are to be removed.
+    fn done(&self) -> HashSet<FileId> {
         let now = Instant::now();
-        let done: Vec<FileId> = self
-            .files
+        let goes = |file: &&Followed| match file.standing {
+            Standing::Nameless => true,
+            Standing::Named => self.shared.options.delete_finished,
+            Standing::Nowhere | Standing::Overwritten => false,
+        };
+        self.files
             .values()
-            .filter(|file| file.is_read() && file.is_finished(now, self.grace_of(file)))
+            .filter(goes)
+            .filter(|file| file.is_finished(now, self.grace_of(file)))
             .map(|file| file.state.id)
-            .collect();
+            .collect()
+    }
+
+    /// Closes files that have no name and are done, and removes those that the options say to remove.
+    fn let_go(&mut self, done: HashSet<FileId>) {
         for id in done {
             let Some(file) = self.files.get_mut(&id) else {
                 continue;
@@ -85,8 +105,12 @@ impl Lane<'_> {
                 let state = file.sealed();
                 self.tell(Note::Closed(state));
                 self.dirty = true;
-            } else if self.shared.options.delete_finished && remove(file) {
+            } else if remove(file) {
                 self.forget(id);
+            } else if !file.stays {
+                // The saved state calls it gone; the next one does not.
+                file.stays = true;
+                self.dirty = true;
             }
         }
     }
@@ -149,6 +173,7 @@ fn remove(file: &Followed) -> bool {
     }
     match std::fs::remove_file(&path) {
         Ok(()) => true,
+        Err(_) if file.stays => false,
         Err(error) => {
             let path = path.display();
             tracing::warn!(%path, %error, "cannot remove a file that is done; it stays");

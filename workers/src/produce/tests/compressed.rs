@@ -107,3 +107,78 @@ fn a_damaged_compressed_file_stops_nobody() {
         assert_eq!(world.sorted_lines().concat(), expected, "{cut} bytes");
     }
 }
+
+#[test]
+fn a_file_that_comes_back_while_its_rest_is_unpacked_is_not_read_twice() {
+    let mut world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..5));
+    world.finish();
+    world.options.save_every = Duration::from_hours(1);
+    world.append("app.log", numbered(5..7));
+    gzip(&world, "app.log", "app.log.1.gz");
+    fs::create_dir(world.path("away")).unwrap();
+    world.rename("app.log", "away/app.log");
+    world.append("app.log", numbered(7..9));
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    world.rename("app.log", "app.log.2");
+    world.rename("away/app.log", "app.log");
+    producer.coordinator.step().unwrap();
+    producer.settle();
+    world.append("app.log", numbered(9..11));
+    producer.finish();
+    world.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..11));
+}
+
+#[test]
+fn a_compressed_file_that_cannot_be_read_stops_nobody() {
+    for kind in ["a link to itself", "a folder"] {
+        let world = rotated_while_down();
+        let packed = world.path("app.log.1.gz");
+        fs::rename(&packed, world.path("app.log.2.gz")).unwrap();
+        match kind {
+            "a folder" => fs::create_dir(&packed).unwrap(),
+            _ => std::os::unix::fs::symlink(&packed, &packed).unwrap(),
+        }
+        world.finish();
+        // The other one has it.
+        assert_eq!(world.sorted_lines().concat(), numbered(0..9), "{kind}");
+    }
+    let world = rotated_while_down();
+    fs::remove_file(world.path("app.log.1.gz")).unwrap();
+    fs::create_dir(world.path("app.log.1.gz")).unwrap();
+    world.finish();
+    let expected = [numbered(0..5), numbered(7..9)].concat();
+    assert_eq!(world.sorted_lines().concat(), expected);
+}
+
+#[test]
+fn a_state_folder_without_room_for_a_compressed_file_puts_it_off_and_loses_nothing() {
+    let world = rotated_while_down();
+    let space = world.path("state").join("test-0.unpacked");
+    fs::create_dir(&space).unwrap();
+    let other = world.path("state").join("test-1.unpacked");
+    fs::create_dir(&other).unwrap();
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    let others = [numbered(0..5), numbered(7..9)].concat();
+    assert_eq!(world.sorted_lines().concat(), others);
+    assert_eq!(world.counters.lost_bytes.get(), 0);
+    drop(producer);
+    // Who is to finish cannot wait for room, and says where it is missing.
+    let error = world.try_finish().unwrap_err().to_string();
+    let named = ["app.log.1.gz", "state"];
+    assert!(named.iter().all(|name| error.contains(name)), "{error}");
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::remove_dir(&space).unwrap();
+    fs::remove_dir(&other).unwrap();
+    producer.finish();
+    world.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..9));
+    assert_eq!(world.counters.lost_bytes.get(), 0);
+}

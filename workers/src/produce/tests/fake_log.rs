@@ -21,6 +21,7 @@ struct Partition {
     start: usize,
     records: Vec<NewRecord>,
     fault: Option<Fault>,
+    fail_flush: bool,
 }
 
 /// What happens to the record that is sent after `after` more.
@@ -74,6 +75,11 @@ impl FakeLog {
 
     pub(super) fn fail(&self, partition: u32, fault: Fault) {
         self.with(partition, |p| p.fault = Some(fault));
+    }
+
+    /// The next wait for what was sent fails.
+    pub(super) fn fail_flush(&self, partition: u32) {
+        self.with(partition, |p| p.fail_flush = true);
     }
 
     /// From now on nothing fails.
@@ -225,6 +231,8 @@ impl Sink for FakeSink {
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
+        let fails = |p: &mut Partition| std::mem::take(&mut p.fail_flush);
+        self.failed |= self.log.with(self.partition, fails);
         self.check()
     }
 }

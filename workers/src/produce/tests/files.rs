@@ -1,5 +1,6 @@
 //! What becomes of the bytes of a file.
 
+use super::fake_log::Fault;
 use super::*;
 
 #[test]
@@ -119,6 +120,82 @@ fn at_the_end_means_behind_the_last_line_of_the_very_first_start() {
     );
 }
 
+/// Files of which only what is written now is wanted; both lanes have some.
+fn with_history() -> World {
+    let mut world = World::new(2, &["*.log"]);
+    world.options.start_at = StartAt::End;
+    for n in 0..16 {
+        world.append(&format!("{n}.log"), format!("{n} old\n"));
+    }
+    world
+}
+
+fn append_to_all(world: &World, word: &str) {
+    (0..16).for_each(|n| world.append(&format!("{n}.log"), format!("{n} {word}\n")));
+}
+
+fn all(words: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = (0..16)
+        .flat_map(|n| words.iter().map(move |word| format!("{n} {word}\n")))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn at_the_end_stays_there_when_the_log_fails_before_the_first_save() {
+    for written in [true, false] {
+        let world = with_history();
+        let control = Control::new();
+        let mut running = Running::start(&world, &control).unwrap();
+        for lane in 0..2 {
+            world.log.fail_flush(lane);
+            world.log.fail(lane, Fault { after: 2, written });
+        }
+        running.coordinator.step().unwrap();
+        append_to_all(&world, "new");
+        running.finish();
+        world.log.heal();
+        world.finish();
+        assert_eq!(world.sorted_lines(), all(&["new"]), "{written}");
+    }
+}
+
+#[test]
+fn at_the_end_stays_there_when_a_start_is_killed_between_the_first_saves_of_its_lanes() {
+    for steps in 0..4 {
+        let world = with_history();
+        let control = Control::new();
+        let mut running = Running::start(&world, &control).unwrap();
+        running.coordinator.step().unwrap();
+        append_to_all(&world, "new");
+        (0..steps).for_each(|_| running.step_lane(0).unwrap());
+        drop(running);
+        append_to_all(&world, "newer");
+        world.append("later.log", "from its beginning\n");
+        world.finish();
+        let mut expected = all(&["new", "newer"]);
+        expected.push("from its beginning\n".to_owned());
+        assert_eq!(world.sorted_lines(), expected, "{steps} steps");
+    }
+}
+
+#[test]
+fn at_the_end_is_not_taken_for_the_end_of_another_file_that_begins_alike() {
+    let world = with_history();
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.coordinator.step().unwrap();
+    drop(running);
+    // In place, so that it has the same id.
+    world.write("3.log", "3 old\n3 other\n3 lines\n");
+    world.write("4.log", "4 old");
+    world.write("4.log", "4 odd\n4 new\n");
+    world.finish();
+    let expected = ["3 lines\n", "3 other\n", "4 new\n", "4 odd\n"];
+    assert_eq!(world.sorted_lines(), expected);
+}
+
 #[test]
 fn many_files_are_followed_with_few_handles() {
     let world = World::new(1, &["**/*.log"]);
@@ -172,4 +249,74 @@ fn two_names_of_one_file_are_one_file() {
     fs::hard_link(world.path("app.log"), world.path("link.log")).unwrap();
     world.finish();
     assert_eq!(world.lines().concat(), numbered(0..3));
+}
+
+#[test]
+fn a_path_that_cannot_be_looked_at_any_more_stops_no_other() {
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..2));
+    world.append("b.log", numbered(2..4));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    fs::remove_file(world.path("b.log")).unwrap();
+    // A link to itself leads nowhere, whoever looks.
+    std::os::unix::fs::symlink(world.path("b.log"), world.path("b.log")).unwrap();
+    running.settle();
+    world.append("a.log", numbered(4..6));
+    running.settle();
+    assert_eq!(world.lines().len(), 6);
+    drop(running);
+    // Nor the next start.
+    world.append("a.log", numbered(6..8));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    assert_eq!(world.lines().len(), 8);
+    fs::remove_file(world.path("b.log")).unwrap();
+    world.append("b.log", numbered(8..10));
+    running.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+}
+
+#[test]
+fn a_path_that_cannot_be_looked_at_is_an_error_at_the_very_first_start() {
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..2));
+    std::os::unix::fs::symlink(world.path("b.log"), world.path("b.log")).unwrap();
+    let error = world.try_finish().unwrap_err().to_string();
+    assert!(error.contains("b.log"), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_stops_neither_the_others_nor_the_next_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(1, &["jobs/**/*.log"]);
+    let allow = |name: &str, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(world.path(name), mode).unwrap();
+    };
+    fs::create_dir_all(world.path("jobs/1")).unwrap();
+    world.append("jobs/1/a.log", numbered(0..2));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    fs::create_dir_all(world.path("jobs/2")).unwrap();
+    world.append("jobs/2/b.log", numbered(2..4));
+    world.append("jobs/1/c.log", numbered(4..6));
+    allow("jobs/2", 0o000);
+    allow("jobs/1/c.log", 0o000);
+    if File::open(world.path("jobs/1/c.log")).is_ok() {
+        return; // root reads everything
+    }
+    running.settle();
+    world.append("jobs/1/a.log", numbered(6..8));
+    running.finish();
+    world.append("jobs/1/a.log", numbered(8..10));
+    world.finish();
+    assert_eq!(world.lines().len(), 6);
+    allow("jobs/2", 0o700);
+    allow("jobs/1/c.log", 0o600);
+    world.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
 }

@@ -107,6 +107,10 @@ struct Script<'a> {
 
 impl Script<'_> {
     fn append(&mut self) {
+        self.append_to("app.log");
+    }
+
+    fn append_to(&mut self, name: &str) {
         for _ in 0..self.random.below(4) {
             let line = if self.oracle.partial.is_empty() {
                 self.oracle.line()
@@ -115,8 +119,20 @@ impl Script<'_> {
             };
             self.oracle.partial.push_str(&line);
             self.oracle.ended();
-            self.world.append("app.log", format!("{line}\n"));
+            self.world.append(name, format!("{line}\n"));
         }
+    }
+
+    /// The very first start is killed when it has looked. What was there before need not be read.
+    fn begin_at_the_end(&mut self, control: &Control) {
+        for _ in 0..self.random.below(4) {
+            let line = self.oracle.line();
+            self.world.append("app.log", format!("{line}\n"));
+            self.oracle.lines.insert(line, true);
+        }
+        let mut running = Some(Running::start(self.world, control).unwrap());
+        running.as_mut().unwrap().coordinator.step().unwrap();
+        step(&mut self.random, &mut running);
     }
 
     fn append_partial(&mut self) {
@@ -151,6 +167,22 @@ impl Script<'_> {
         self.oracle.rotated();
         self.new_file();
         self.world.append("app.log", "");
+    }
+
+    /// Moves the file out of its folder and back. Its writer goes on meanwhile, in whole lines: what has no
+    /// name and is quiet has ended its last one.
+    fn move_away_and_back(&mut self, running: &mut Option<Running<'_>>) {
+        if !self.oracle.partial.is_empty() {
+            return;
+        }
+        self.world.rename("app.log", "away/app.log");
+        step(&mut self.random, running);
+        self.append_to("away/app.log");
+        step(&mut self.random, running);
+        self.world.rename("away/app.log", "app.log");
+        if let Some(running) = running {
+            running.coordinator.step().unwrap();
+        }
     }
 
     fn copytruncate(&mut self, running: &mut Option<Running<'_>>) {
@@ -222,6 +254,10 @@ fn run_script(seed: u64) {
     if random.below(3) == 0 {
         world.options.framing = Framing::Line;
     }
+    let late = random.below(4) == 0;
+    if late {
+        world.options.start_at = StartAt::End;
+    }
     let world = world;
     let mut script = Script {
         world: &world,
@@ -232,9 +268,13 @@ fn run_script(seed: u64) {
         compressed: 0,
         random,
     };
+    fs::create_dir(world.path("away")).unwrap();
     script.new_file();
     world.append("app.log", "");
     let controls: Vec<Control> = (0..=OPERATIONS).map(|_| Control::new()).collect();
+    if late {
+        script.begin_at_the_end(&controls[0]);
+    }
     let mut running = None;
     for control in &controls[1..] {
         let operation = script.random.below(16);
@@ -246,6 +286,7 @@ fn run_script(seed: u64) {
             9 => script.rewrite(false),
             10 => script.rewrite(true),
             14 => script.compress(),
+            15 => script.move_away_and_back(&mut running),
             11 | 12 => {
                 drop(running.take());
                 if script.random.below(3) > 0 {

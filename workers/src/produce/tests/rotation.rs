@@ -202,3 +202,105 @@ fn bytes_that_were_seen_and_destroyed_are_counted() {
     assert_eq!(world.lines(), ["first\n", "other\n"]);
     assert_eq!(world.counters.lost_bytes.get(), 7);
 }
+
+#[test]
+fn a_file_that_is_moved_away_and_back_goes_on_where_it_was() {
+    // The second time its lane hears of both moves at once.
+    for heard in [true, false] {
+        let mut world = World::new(2, &["app.log"]);
+        world.options.save_every = Duration::from_hours(1);
+        fs::create_dir(world.path("away")).unwrap();
+        world.append("app.log", numbered(0..5));
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        world.rename("app.log", "away/app.log");
+        producer.coordinator.step().unwrap();
+        if heard {
+            producer.settle();
+        }
+        world.append("away/app.log", numbered(5..7));
+        world.rename("away/app.log", "app.log");
+        producer.coordinator.step().unwrap();
+        // It is the live one again: its last line may still grow.
+        world.append("app.log", "line 000");
+        producer.settle();
+        world.append("app.log", "007\n");
+        producer.finish();
+        world.finish();
+        assert_eq!(world.lines().concat(), numbered(0..8), "heard: {heard}");
+    }
+}
+
+#[test]
+fn a_copy_stays_one_while_its_log_is_moved_away() {
+    let mut world = World::new(1, &["app.log*"]);
+    world.options.save_every = Duration::from_hours(1);
+    fs::create_dir(world.path("away")).unwrap();
+    world.append("app.log", numbered(0..5));
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+    producer.settle();
+    world.rename("app.log", "away/app.log");
+    producer.settle();
+    world.rename("away/app.log", "app.log");
+    world.append("app.log", numbered(5..7));
+    producer.finish();
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..7));
+}
+
+#[test]
+fn a_file_that_two_globs_missed_on_its_way_goes_on_where_it_was() {
+    let mut world = World::new(2, &["done/*.log", "in/*.log"]);
+    world.options.save_every = Duration::from_hours(1);
+    for folder in ["done", "in", "away"] {
+        fs::create_dir(world.path(folder)).unwrap();
+    }
+    world.append("in/a.log", numbered(0..5));
+    world.append("in/b.log", numbered(5..7));
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    world.rename("in/a.log", "away/a.log");
+    producer.coordinator.step().unwrap();
+    world.rename("away/a.log", "done/a.log");
+    producer.coordinator.step().unwrap();
+    producer.settle();
+    world.append("done/a.log", numbered(7..9));
+    // A copy of it is known for what it is at its new place too.
+    producer.settle();
+    fs::copy(world.path("done/a.log"), world.path("done/a.log.1")).unwrap();
+    producer.finish();
+    world.finish();
+    assert_eq!(world.sorted_lines().concat(), numbered(0..9));
+}
+
+#[test]
+fn a_new_file_in_the_place_of_a_copy_is_read() {
+    for header in ["", "# header\n"] {
+        let world = World::new(1, &["app.log"]);
+        world.append("app.log", [header, &numbered(0..5)].concat());
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+        producer.settle();
+        // What the copy lacks was read: it is remembered as a copy.
+        world.append("app.log", numbered(5..7));
+        producer.settle();
+        world.write("app.log", "");
+        producer.settle();
+        drop(producer);
+        world.finish();
+        assert_eq!(world.lines().concat(), [header, &numbered(0..7)].concat());
+        // Written over, it has the inode and the birth time that it had.
+        world.write("app.log.1", &[header, &numbered(7..9)].concat());
+        world.finish();
+        world.finish();
+        let expected = [header, &numbered(0..7), header, &numbered(7..9)].concat();
+        assert_eq!(world.lines().concat(), expected);
+    }
+}

@@ -90,3 +90,48 @@ fn bytes_that_were_seen_and_destroyed_are_a_warning_with_both_ends() {
     let about = |warning: &&String| warning.contains("from=6 ") && warning.contains("to=13 ");
     assert_eq!(warned.iter().filter(about).count(), 1, "{warned:?}");
 }
+
+#[test]
+fn a_file_that_was_removed_when_it_was_done_is_not_called_lost_after_a_crash() {
+    let mut world = World::new(1, &["app.log"]);
+    world.options.delete_finished = true;
+    world.append("app.log.000000000010", numbered(0..5));
+    world.append("app.log", numbered(5..7));
+    let warned = warnings(|| {
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        while world.path("app.log.000000000010").exists() {
+            producer.try_round().unwrap();
+        }
+        drop(producer);
+        world.finish();
+    });
+    assert_eq!(warned, Vec::<String>::new());
+    assert_eq!(world.lines().concat(), numbered(0..7));
+}
+
+#[test]
+fn a_known_file_that_cannot_be_read_for_a_while_is_not_called_lost() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(1, &["a.log", "b.log"]);
+    world.append("a.log", numbered(0..2));
+    world.append("b.log", numbered(2..4));
+    world.finish();
+    let allow = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(world.path("b.log"), mode).unwrap();
+    };
+    world.append("b.log", numbered(4..6));
+    allow(0o000);
+    if File::open(world.path("b.log")).is_ok() {
+        return; // root reads everything
+    }
+    let warned = warnings(|| world.finish());
+    assert!(
+        matches!(&warned[..], [one] if one.contains("cannot read a file")),
+        "{warned:?}"
+    );
+    allow(0o600);
+    assert_eq!(warnings(|| world.finish()), Vec::<String>::new());
+    assert_eq!(world.lines().concat(), numbered(0..6));
+}

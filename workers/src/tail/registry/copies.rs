@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::resume::{Found, unreadable};
 use super::{Known, Look, Registry, Status};
-use crate::tail::discover::DiscoverError;
+use crate::tail::discover::{Candidate, DiscoverError};
 use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, read_range};
 use crate::tail::{FileState, Order};
 
@@ -75,6 +75,40 @@ impl Registry {
         Ok(Copy::No)
     }
 
+    /// Whether a file that must not be read again still has what made it a copy. The inode of a copy that
+    /// was removed is used again, and some scripts write over the copy before.
+    pub(super) fn is_still_copy(
+        &mut self,
+        of: FileId,
+        candidate: &Candidate,
+        look: &mut Look,
+    ) -> bool {
+        let (place, now) = (candidate.place, (candidate.size, candidate.changed));
+        let Some(known) = self.known.get_mut(&of) else {
+            return false;
+        };
+        if self.confirmed.get(&place) == Some(&now) {
+            return true;
+        }
+        let file = &known.file;
+        let held = File::open(&candidate.path).and_then(|copy| {
+            let size = copy.metadata()?.len();
+            file.position
+                .holds_as_far_as_it_goes(file.head, &copy, size)
+        });
+        match held {
+            Ok(true) => drop(self.confirmed.insert(place, now)),
+            Ok(false) => {
+                known.file.copies.retain(|copy| *copy != place);
+                look.tell(known.lane, Order::NotCopied { id: of, place });
+                return false;
+            }
+            // Nobody knows: it is looked at again.
+            Err(_) => {}
+        }
+        true
+    }
+
     /// A live file of this log that is not any more what its lane follows, although that has not said so
     /// yet. What the path leads to now may be the original of a copy, and it is not known yet.
     fn replaced_live(&self, base: &Path) -> Option<(u32, FileId)> {
@@ -97,7 +131,7 @@ impl Registry {
 
 /// Compares a file with one that is followed. A copy is never longer than its original.
 fn compare(known: &Known, file: &Found) -> io::Result<Copy> {
-    if known.status == Status::Nameless {
+    if known.status != Status::Followed {
         // Its content is compared when its lane has read it to the end and closed it.
         return Ok(Copy::Perhaps);
     }

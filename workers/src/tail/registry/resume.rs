@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-
-use logpipe_api::pipeline::StartAt;
+use std::time::{Duration, Instant};
 
 use super::{Known, Look, Registry, Status};
 use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
@@ -33,7 +32,7 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> DiscoverError {
 
 impl Registry {
     /// Opens a file; `None` if it is gone, or is another one by now. One that cannot be read is an error
-    /// at the first look; later it is tried again at each look.
+    /// at the very first look; later it is tried again at each look.
     pub(super) fn open(
         &mut self,
         rank: u64,
@@ -47,8 +46,9 @@ impl Registry {
         let (file, metadata, start) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if self.looks == 1 => return Err(unreadable(&candidate.path, error)),
+            Err(error) if self.is_very_first() => return Err(unreadable(&candidate.path, error)),
             Err(error) => {
+                self.shut.insert(candidate.place);
                 if self.warned.insert(candidate.path.clone()) {
                     let path = candidate.path.display();
                     tracing::warn!(%path, %error, "cannot read a file; it is tried again until it can be read");
@@ -81,6 +81,11 @@ impl Registry {
         let mut rest = Vec::new();
         for file in found {
             let place = file.candidate.place;
+            // It has come back, and its lane reads on in what was unpacked: from where, is known after that.
+            if self.is_being_unpacked(&file)? {
+                look.undecided = true;
+                continue;
+            }
             let mut ids: Vec<FileId> = self
                 .known
                 .values()
@@ -107,6 +112,18 @@ impl Registry {
             }
         }
         Ok(rest)
+    }
+
+    fn is_being_unpacked(&self, file: &Found) -> Result<bool, DiscoverError> {
+        for (id, known) in &self.known {
+            if known.status == Status::Unpacked
+                && known.file.place == Some(file.candidate.place)
+                && self.likeness(*id, file)? != Likeness::Other
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn resume_one_of(
@@ -206,11 +223,18 @@ impl Registry {
             let file = &mut known.file;
             let id = file.id;
             let folder = file.path.parent().unwrap_or(Path::new(""));
+            if file.place.is_some_and(|place| self.shut.contains(&place)) {
+                continue; // it is there, and cannot be read now
+            }
+            let waits = known.not_before.is_some_and(|time| Instant::now() < time);
+            if waits && !self.finishing {
+                continue;
+            }
             let given_up = match known.status {
                 Status::Overwritten => true,
                 // A folder that cannot be listed may be one that is not mounted yet.
                 Status::Absent => !file.gone && snapshot.folders.contains(folder),
-                Status::Followed | Status::Nameless => false,
+                Status::Followed | Status::Nameless | Status::Unpacked => false,
             };
             if !given_up {
                 continue;
@@ -220,7 +244,7 @@ impl Registry {
             let from: Vec<PathBuf> = compressed.map(|(path, _)| path.clone()).collect();
             // Many files begin alike, and most compressed ones were read before.
             if file.position.knows_more_than(file.head) && !from.is_empty() {
-                known.status = Status::Nameless;
+                known.status = Status::Unpacked;
                 look.tell(known.lane, Order::Unpack { id, from });
             } else {
                 known.status = Status::Absent;
@@ -240,13 +264,8 @@ impl Registry {
             .map(|salt| file_id(&place, head, salt))
             .find(|id| !self.known.contains_key(id))
             .expect("there are more salts than files");
-        let very_first = self.looks == 1 && self.fresh_lanes == self.lanes;
-        let position = if very_first && self.start_at == StartAt::End {
-            let after = after_last_line(&file.file, file.candidate.size);
-            Position::at(after.map_err(|error| unreadable(&file.candidate.path, error))?)
-        } else {
-            Position::default()
-        };
+        let position = self.start_of(id, head, file);
+        let position = position.map_err(|error| unreadable(&file.candidate.path, error))?;
         let known = Known {
             lane: (id % u64::from(self.lanes)) as u32,
             file: FileState {
@@ -263,10 +282,33 @@ impl Registry {
             size: file.candidate.size,
             begun: self.looks,
             status: Status::Absent,
+            pause: Duration::ZERO,
+            not_before: None,
         };
         self.known.insert(id, known);
         self.follow(id, file, Some(position), look);
         Ok(())
+    }
+
+    /// Where a new file begins.
+    fn start_of(&mut self, id: FileId, head: Head, file: &Found) -> io::Result<Position> {
+        let size = file.candidate.size;
+        if self.at_ends {
+            let mut start = Position::at(after_last_line(&file.file, size)?);
+            start.load_tail(&file.file)?;
+            start.seal();
+            let starts = self.starts.get_or_insert_default();
+            starts.insert(id, start.clone());
+            return Ok(start);
+        }
+        let start = self.starts.as_ref().and_then(|starts| starts.get(&id));
+        match start {
+            // The id alone may be that of another file which has the inode now and begins alike.
+            Some(start) if start.compare(Some(head), &file.file, size)? == Likeness::Same => {
+                Ok(start.clone())
+            }
+            _ => Ok(Position::default()),
+        }
     }
 
     fn follow(&mut self, id: FileId, file: &Found, position: Option<Position>, look: &mut Look) {
