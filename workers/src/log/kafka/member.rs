@@ -253,6 +253,8 @@ impl GroupSource {
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "3000"),
             ("max.poll.interval.ms", "300000"),
+            // How soon the partitions of a topic that grew are shared out; five minutes when it is left out.
+            ("topic.metadata.refresh.interval.ms", "10000"),
         ])?;
         let topic = &shared.identity().topic;
         consumer
