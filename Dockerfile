@@ -1,9 +1,10 @@
-# The images of Logpipe: the worker with the command line, and the operator. For each platform that the builder can run:
+# The images of Logpipe: the worker, which is the command line, and the operator. For amd64 and arm64:
 #
 #   docker buildx build --target worker   --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-worker:VERSION .
 #   docker buildx build --target operator --platform linux/amd64,linux/arm64 -t REGISTRY/logpipe-operator:VERSION .
 #
-# The number is in Cargo.toml: --build-arg VERSION=…, as hack/release gives it.
+# The number is in Cargo.toml: --build-arg VERSION=…, as hack/release gives it. The build runs on the builder's own
+# processor and compiles for the other one: no emulation is needed.
 #
 # An image holds the programs, the libraries that they load, and the certificates of authorities: no shell and no
 # package manager. hack/images, which makes the images for tests, puts the same files together.
@@ -11,14 +12,23 @@
 # By tag, since its digest was not known where this was written: for a release, give NAME@sha256:….
 ARG RUST_IMAGE=rust:1.95.0-bookworm
 
-FROM ${RUST_IMAGE} AS build
+FROM --platform=${BUILDPLATFORM} ${RUST_IMAGE} AS build
+ARG BUILDARCH
+ARG TARGETARCH
 # The toolchain of the image: rust-toolchain.toml would have rustup fetch the formatter and the linter, too.
 ENV RUSTUP_TOOLCHAIN=1.95.0
+RUN if [ "${TARGETARCH}" != "${BUILDARCH}" ]; then \
+      case ${TARGETARCH} in amd64) cpu=x86_64 ;; arm64) cpu=aarch64 ;; *) exit 1 ;; esac && \
+      apt-get update && \
+      apt-get install --yes --no-install-recommends "g++-$(echo ${cpu} | tr _ -)-linux-gnu" && \
+      rm -rf /var/lib/apt/lists/* && \
+      rustup target add ${cpu}-unknown-linux-gnu; \
+    fi
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/cache \
-    CARGO_TARGET_DIR=/cache/$(uname -m) hack/images files /images
+    CARGO_TARGET_DIR=/cache hack/images --arch "${TARGETARCH}" files /images
 
 FROM scratch AS operator
 ARG VERSION=unknown
@@ -38,7 +48,7 @@ FROM scratch AS worker
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="logpipe-worker" \
-      org.opencontainers.image.description="The roles of a pipeline, and the command line" \
+      org.opencontainers.image.description="The command line, with the roles of a pipeline" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
