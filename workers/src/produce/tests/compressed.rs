@@ -110,26 +110,36 @@ fn a_damaged_compressed_file_stops_nobody() {
 
 #[test]
 fn a_file_that_comes_back_while_its_rest_is_unpacked_is_not_read_twice() {
-    let mut world = World::new(1, &["app.log"]);
-    world.append("app.log", numbered(0..5));
-    world.finish();
-    world.options.save_every = Duration::from_hours(1);
-    world.append("app.log", numbered(5..7));
-    gzip(&world, "app.log", "app.log.1.gz");
-    fs::create_dir(world.path("away")).unwrap();
-    world.rename("app.log", "away/app.log");
-    world.append("app.log", numbered(7..9));
-    let control = Control::new();
-    let mut producer = Running::start(&world, &control).unwrap();
-    producer.settle();
-    world.rename("app.log", "app.log.2");
-    world.rename("away/app.log", "app.log");
-    producer.coordinator.step().unwrap();
-    producer.settle();
-    world.append("app.log", numbered(9..11));
-    producer.finish();
-    world.finish();
-    assert_eq!(world.sorted_lines().concat(), numbered(0..11));
+    for saved in [true, false] {
+        let mut world = World::new(1, &["app.log"]);
+        world.append("app.log", numbered(0..5));
+        world.finish();
+        if !saved {
+            // Known from the log alone, it has no place.
+            fs::remove_dir_all(world.path("state")).unwrap();
+        }
+        world.options.save_every = Duration::from_hours(1);
+        world.append("app.log", numbered(5..7));
+        gzip(&world, "app.log", "app.log.1.gz");
+        fs::create_dir(world.path("away")).unwrap();
+        world.rename("app.log", "away/app.log");
+        world.append("app.log", numbered(7..9));
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        world.rename("app.log", "app.log.2");
+        world.rename("away/app.log", "app.log");
+        producer.coordinator.step().unwrap();
+        producer.settle();
+        world.append("app.log", numbered(9..11));
+        producer.finish();
+        world.finish();
+        assert_eq!(
+            world.sorted_lines().concat(),
+            numbered(0..11),
+            "saved: {saved}"
+        );
+    }
 }
 
 #[test]

@@ -114,12 +114,11 @@ impl Registry {
         Ok(rest)
     }
 
+    /// Whether a file has the content of one whose rest is being read from elsewhere. More than its head is
+    /// known of such a one; its place need not be.
     fn is_being_unpacked(&self, file: &Found) -> Result<bool, DiscoverError> {
         for (id, known) in &self.known {
-            if known.status == Status::Unpacked
-                && known.file.place == Some(file.candidate.place)
-                && self.likeness(*id, file)? != Likeness::Other
-            {
+            if known.status == Status::Unpacked && self.likeness(*id, file)? != Likeness::Other {
                 return Ok(true);
             }
         }
