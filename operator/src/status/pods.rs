@@ -58,6 +58,15 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Whether the process of this container runs now.
+pub fn is_running(pod: &Pod, container: &str) -> bool {
+    let mut own = containers(pod).filter(|status| status.name == container);
+    own.any(|status| {
+        let state = status.state.as_ref();
+        state.is_some_and(|state| state.running.is_some())
+    })
+}
+
 /// Those that come first, too: nothing starts before they have ended well.
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.as_ref();
