@@ -4,6 +4,7 @@
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
 //! told without memory: it carries the hash of what was applied last, and still holds all of that.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -86,7 +87,11 @@ pub async fn apply(
         });
     }
     for object in surplus(desired, live) {
-        remove(client, namespace, &object).await?;
+        if object.kind == Kind::ServiceAccount && is_used(object.name(), desired) {
+            let_go(client, namespace, &object).await?;
+        } else {
+            remove(client, namespace, &object).await?;
+        }
         live.objects.retain(|old| old != &object);
     }
     Ok(())
@@ -173,6 +178,30 @@ fn surplus(desired: &[Object], live: &Live) -> Vec<Object> {
         .iter()
         .filter(|object| !wanted(object) && !is_checkpoint(object));
     surplus.cloned().collect()
+}
+
+/// Whether pods run as this account.
+fn is_used(account: &str, desired: &[Object]) -> bool {
+    desired.iter().any(|object| {
+        let used = object
+            .value
+            .data
+            .pointer("/spec/template/spec/serviceAccountName");
+        used.is_some_and(|used| used == account)
+    })
+}
+
+/// Makes an object that was ours the user's, who names it in the manifest: what we wrote is taken out of it.
+async fn let_go(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+    let mut bare = object.clone();
+    bare.value.data = Value::Null;
+    bare.value.metadata = ObjectMeta {
+        name: object.value.metadata.name.clone(),
+        // What has the name meanwhile may be another object.
+        uid: object.value.metadata.uid.clone(),
+        ..ObjectMeta::default()
+    };
+    write(client, namespace, &bare).await.map(drop)
 }
 
 async fn remove(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {

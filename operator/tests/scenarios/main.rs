@@ -180,6 +180,11 @@ async fn what_somebody_changed_is_put_back() {
 }
 
 #[tokio::test]
+async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
+    edits::to_an_account_of_our_name(&Server::fake(&FakeApi::default())).await;
+}
+
+#[tokio::test]
 async fn another_topic_is_another_job_and_the_old_one_goes() {
     let api = install(&quickstart());
     converge(&api).await;

@@ -62,6 +62,15 @@ async fn random_edits_end_where_a_fresh_install_does() {
     assert_eq!(server.wire.forbidden(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
+    let Some(server) = server("account").await else {
+        return;
+    };
+    edits::to_an_account_of_our_name(&server).await;
+    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+}
+
 /// The number of workers has a default, because an autoscaler does nothing without a number; it must not be set back.
 #[tokio::test]
 async fn an_apply_without_replicas_leaves_what_a_scaler_set() {
