@@ -37,6 +37,9 @@ use crate::{desired, identity, lock, progress, volumes};
 /// edited.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often a pipeline is looked at that waits for the end of an earlier one.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 
@@ -242,6 +245,10 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     }
     shutdown::hold(object, &context.client).await?;
     let mut live = observe::live(&context.client, &namespace, &name).await?;
+    if let Some(ending) = live.ending(object.metadata.uid.as_deref().unwrap_or_default()) {
+        tell(object, &Outcome::Ending(&ending), context).await?;
+        return Ok(Action::requeue(ENDING));
+    }
     let facts = facts(object, &live);
     let rivalry = context.rivalry(object);
     if !rivalry.is_empty() {

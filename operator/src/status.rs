@@ -109,6 +109,8 @@ impl Reason {
 pub enum Outcome<'a> {
     /// The manifest cannot be carried out; what runs goes on as it is.
     Invalid(&'a [Fault]),
+    /// This object is still on its way out, and nothing is made before it is gone.
+    Ending(&'a str),
     /// It was applied, as far as that went.
     Applied(Applied<'a>),
 }
@@ -183,6 +185,10 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
                 .collect::<Vec<_>>()
                 .join("; ");
             (Part::stalled(Reason::InvalidSpec, text), Vec::new())
+        }
+        Outcome::Ending(object) => {
+            let text = format!("{object} is being deleted: waiting until it is gone");
+            (Part::pending(Reason::Waiting, text), Vec::new())
         }
         Outcome::Applied(applied) => {
             describe(&mut status, applied);
