@@ -5,13 +5,13 @@
 //! told without memory: it carries the hash of what was applied last, and still holds all of that.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Client;
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use crate::desired::names::{APPLIED, COMPONENT, Component, OPERATOR, hash8};
+use crate::desired::names::{APPLIED, COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE, hash8};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
 
@@ -41,6 +41,16 @@ pub enum ApplyError {
         #[source]
         source: kube::Error,
     },
+    /// Somebody else's object has the name.
+    #[error(
+        "{kind} {name} exists and is not ours: choose another name for the pipeline, or remove it if nobody needs it"
+    )]
+    Taken {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// Removed.
     #[error("failed to remove {kind} {name}")]
     Remove {
@@ -56,9 +66,10 @@ pub enum ApplyError {
 
 impl ApplyError {
     /// What the API server said.
-    pub fn cause(&self) -> &kube::Error {
+    pub fn cause(&self) -> Option<&kube::Error> {
         match self {
-            Self::Apply { source, .. } | Self::Remove { source, .. } => source,
+            Self::Apply { source, .. } | Self::Remove { source, .. } => Some(source),
+            Self::Taken { .. } => None,
         }
     }
 }
@@ -79,6 +90,9 @@ pub async fn apply(
         let stamped = stamped(object);
         if current.is_some_and(|current| is_applied(&stamped, current)) {
             continue;
+        }
+        if current.is_none() {
+            is_free(client, namespace, object).await?;
         }
         let value = write(client, namespace, &stamped).await?;
         live.put(Object {
@@ -139,6 +153,31 @@ fn holds(whole: &Value, part: &Value) -> bool {
         }
         _ => whole == part,
     }
+}
+
+/// Whether nobody else has made an object of this name. What carries our labels, or our pipeline's UID where these were
+/// taken off, is ours.
+async fn is_free(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+    let kind = object.kind.resource();
+    let name = object.name();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let found = api.get_metadata_opt(name).await;
+    let found = found.map_err(|source| ApplyError::Apply {
+        kind: kind.kind.clone(),
+        name: name.to_owned(),
+        source,
+    })?;
+    let Some(found) = found else { return Ok(()) };
+    let has = |label: &str| found.labels().get(label).map(String::as_str) == object.label(label);
+    let owners = object.value.owner_references();
+    let mut theirs = found.owner_references().iter();
+    if (has(MANAGED_BY) && has(PIPELINE)) || theirs.any(|owner| owners.contains(owner)) {
+        return Ok(());
+    }
+    Err(ApplyError::Taken {
+        kind: kind.kind,
+        name: name.to_owned(),
+    })
 }
 
 async fn write(

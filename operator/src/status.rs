@@ -268,8 +268,12 @@ impl Conditions<'_> {
 
 fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
     if let Some(error) = applied.error {
-        let text = format!("{error}: {}", said(error.cause()));
-        return if is_permanent(error.cause()) {
+        let cause = error.cause();
+        let text = match cause {
+            Some(cause) => format!("{error}: {}", said(cause)),
+            None => error.to_string(),
+        };
+        return if cause.is_none_or(is_permanent) {
             Part::stalled(Reason::ApplyFailed, text)
         } else {
             Part::pending(Reason::ApplyFailed, text)

@@ -115,3 +115,46 @@ async fn what_was_kept_on_purpose_is_taken_over() {
     is_ready(&api, "True", "Running");
     assert_eq!(api.get(key).unwrap()["metadata"]["uid"], before);
 }
+
+/// A Service of somebody's chart: with another selector its clients would find our brokers, and it would go with us.
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone() {
+    let api = install(&quickstart());
+    let key = "services/demo-kafka";
+    let mut theirs = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "demo-kafka", "namespace": "data", "generation": 1,
+            "labels": {"app.kubernetes.io/managed-by": "Helm"}},
+        "spec": {"selector": {"app": "theirs"}},
+    });
+    api.put(key, theirs.clone());
+    theirs = api.get(key).unwrap();
+    look(&api).await.unwrap_err();
+    assert_eq!(api.get(key).unwrap(), theirs);
+    is_ready(&api, "False", "ApplyFailed");
+    let (stalled, _, message) = condition(&api, "Stalled");
+    assert_eq!(stalled, "True");
+    assert_eq!(
+        message,
+        "Service demo-kafka exists and is not ours: choose another name for the pipeline, or remove it if nobody needs it"
+    );
+    api.remove(key);
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+}
+
+#[tokio::test]
+async fn an_object_of_ours_without_its_labels_gets_them_back() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let key = "services/demo-kafka";
+    let whole = api.get(key).unwrap();
+    let mut bare = whole.clone();
+    bare["metadata"].as_object_mut().unwrap().remove("labels");
+    api.put(key, bare);
+    converge(&api).await;
+    assert_eq!(
+        api.get(key).unwrap()["metadata"]["labels"],
+        whole["metadata"]["labels"]
+    );
+}
