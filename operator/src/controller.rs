@@ -29,7 +29,7 @@ use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
 use crate::roll;
 use crate::shutdown;
-use crate::status::{self, Applied, Outcome};
+use crate::status::{self, Applied, Outcome, pods};
 use crate::validate::{Facts, Fault, Pipeline, validate};
 use crate::{desired, identity, lock, progress, volumes};
 
@@ -42,6 +42,9 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
+
+/// How long a StatefulSet's controller may take to make pods. The second look comes after it.
+const PODS_TAKE: Duration = Duration::from_secs(25);
 
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
@@ -59,6 +62,24 @@ pub struct Context {
 struct Memory {
     failures: u32,
     progress: Option<Instant>,
+    /// Since when what is called so has fewer pods than it should.
+    lacking: HashMap<String, Instant>,
+}
+
+impl Memory {
+    /// What lacks pods for longer than it takes to make them: they are refused by a quota or a policy, or for want of an
+    /// account. Events say so, which we do not read; a StatefulSet's status does not.
+    fn lacking<'a>(&mut self, live: &'a Live, now: Instant) -> Vec<&'a Object> {
+        let mut lacking: Vec<&Object> = live.objects.iter().collect();
+        lacking.retain(|object| pods::are_missing(object, live));
+        self.lacking
+            .retain(|name, _| lacking.iter().any(|object| object.name() == name));
+        lacking.retain(|object| {
+            let since = self.lacking.entry(object.name().to_owned()).or_insert(now);
+            now.duration_since(*since) >= PODS_TAKE
+        });
+        lacking
+    }
 }
 
 /// Why a reconciliation did not come to its end. All of it is tried again.
@@ -279,6 +300,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     } else {
         None
     };
+    let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
         live: &live,
@@ -286,6 +308,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
         error: applied.as_ref().err(),
         restarts: restarts.as_deref(),
         growing: &growing,
+        lacking: &lacking,
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
     });
@@ -435,5 +458,38 @@ async fn announce(
         .await
     {
         tracing::warn!(error = %chain(&error), "an event was not taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_are_not_made_are_told_after_a_while() {
+        let set = json!({
+            "metadata": {"name": "shop-etl", "namespace": "data", "labels": {COMPONENT: "etl"}},
+            "spec": {"replicas": 2},
+        });
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"labels": {COMPONENT: "etl"}}})).unwrap();
+        let mut live = Live {
+            objects: vec![Object::new(Kind::StatefulSet, &set)],
+            pods: vec![pod.clone()],
+            claims: Vec::new(),
+        };
+        let (mut memory, begun) = (Memory::default(), Instant::now());
+        let (soon, late) = (begun + Duration::from_secs(5), begun + LOOK_AGAIN);
+        assert_eq!(memory.lacking(&live, begun).len(), 0);
+        assert_eq!(memory.lacking(&live, soon).len(), 0);
+        let found = memory.lacking(&live, late);
+        assert_eq!(
+            pods::not_made(found[0]),
+            "not all pods of StatefulSet shop-etl are made: kubectl describe statefulset shop-etl -n data says why"
+        );
+        live.pods.push(pod);
+        assert_eq!(memory.lacking(&live, late).len(), 0);
+        live.pods.pop();
+        assert_eq!(memory.lacking(&live, late).len(), 0, "it begins anew");
     }
 }

@@ -14,8 +14,8 @@ use logpipe_api::pipeline::{
 
 use crate::apply::ApplyError;
 use crate::desired;
-use crate::desired::names::{Component, selector_text};
-use crate::object::Kind;
+use crate::desired::names::{COMPONENT, Component, selector_text};
+use crate::object::{Kind, Object};
 use crate::observe::Live;
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
@@ -65,6 +65,8 @@ pub enum Reason {
     WorkersStarting,
     /// A pod's process ends again and again.
     PodFailing,
+    /// A pod is not made: it is refused.
+    PodsNotMade,
     /// A pod finds no node.
     PodUnschedulable,
     /// A pod's image is not to be had.
@@ -97,6 +99,7 @@ impl Reason {
             Self::WorkersRunning => "WorkersRunning",
             Self::WorkersStarting => "WorkersStarting",
             Self::PodFailing => "PodFailing",
+            Self::PodsNotMade => "PodsNotMade",
             Self::PodUnschedulable => "PodUnschedulable",
             Self::ImageUnavailable => "ImageUnavailable",
             Self::VolumesMissing => "VolumesMissing",
@@ -130,6 +133,8 @@ pub struct Applied<'a> {
     pub restarts: Option<&'a str>,
     /// What is to come until volumes have their size.
     pub growing: &'a [Growth],
+    /// What lacks pods for a while.
+    pub lacking: &'a [&'a Object],
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
@@ -468,16 +473,18 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
 }
 
 fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let trouble = applied
-        .live
-        .pods(component)
-        .find_map(|pod| pods::trouble(pod, applied.now))?;
-    Some(Part {
-        ready: false,
-        stalled: trouble.stalled,
-        reason: trouble.reason,
-        message: trouble.message,
-    })
+    let mut pods = applied.live.pods(component);
+    if let Some(trouble) = pods.find_map(|pod| pods::trouble(pod, applied.now)) {
+        return Some(Part {
+            ready: false,
+            stalled: trouble.stalled,
+            reason: trouble.reason,
+            message: trouble.message,
+        });
+    }
+    let mut lacking = applied.lacking.iter();
+    let lacking = lacking.find(|object| object.label(COMPONENT) == Some(component.as_str()))?;
+    Some(Part::pending(Reason::PodsNotMade, pods::not_made(lacking)))
 }
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {

@@ -2,8 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use kube::ResourceExt;
+use serde_json::Value;
 
 use super::Reason;
+use crate::desired::names::COMPONENT;
+use crate::object::{Kind, Object};
+use crate::observe::Live;
 
 /// Bytes of a process' last words that stand in a condition.
 const WORDS: usize = 600;
@@ -53,6 +58,35 @@ pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
         });
     }
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
+}
+
+/// Whether a StatefulSet has fewer pods than it wants, or a Job that is not done has none.
+pub fn are_missing(object: &Object, live: &Live) -> bool {
+    let number = |pointer| object.value.data.pointer(pointer).and_then(Value::as_u64);
+    let wanted = match object.kind {
+        Kind::StatefulSet => number("/spec/replicas").unwrap_or(0),
+        Kind::Job => 1_u64.saturating_sub(number("/status/succeeded").unwrap_or(0)),
+        _ => return false,
+    };
+    let is_of =
+        |pod: &&Pod| pod.labels().get(COMPONENT).map(String::as_str) == object.label(COMPONENT);
+    (live.pods.iter().filter(is_of).count() as u64) < wanted
+}
+
+/// What to do about pods that are missing.
+pub fn not_made(object: &Object) -> String {
+    let kind = object.kind.resource();
+    let (what, name) = (kind.kind.to_lowercase(), object.name());
+    let namespace = object
+        .value
+        .metadata
+        .namespace
+        .as_deref()
+        .unwrap_or_default();
+    format!(
+        "not all pods of {} {name} are made: kubectl describe {what} {name} -n {namespace} says why",
+        kind.kind
+    )
 }
 
 /// Whether its probes say so. One that ends may still be ready.
@@ -222,7 +256,7 @@ fn last_words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
