@@ -276,6 +276,22 @@ pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> Resource
     }
 }
 
+/// The component's own, and the CPU limit of a container that the manifest says more of: a quota that counts limits
+/// takes no pod in which one has none.
+pub(super) fn resources_beside(
+    usual: Usual<'_>,
+    other: Option<&Resources>,
+) -> ResourceRequirements {
+    let limits = other.and_then(|other| other.limits.as_ref());
+    let cpu = limits.and_then(|limits| limits.cpu.clone());
+    let only = |cpu| Amounts { cpu, memory: None };
+    let asked = Resources {
+        requests: Some(only(Some(usual.cpu.to_owned()))),
+        limits: Some(only(cpu)),
+    };
+    resources(usual, Some(&asked))
+}
+
 fn amounts(amounts: Option<&Amounts>) -> BTreeMap<String, Quantity> {
     let mut map = BTreeMap::new();
     let Some(amounts) = amounts else { return map };

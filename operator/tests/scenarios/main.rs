@@ -185,6 +185,31 @@ async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
     edits::to_an_account_of_our_name(&Server::fake(&FakeApi::default())).await;
 }
 
+/// A quota that counts limits takes no pod with a container that has none.
+#[tokio::test]
+async fn a_manifest_can_give_each_container_a_cpu_limit() {
+    let mut spec = quickstart();
+    let limit = json!({"limits": {"cpu": "2"}});
+    spec["kafka"]["managed"]["resources"] = limit.clone();
+    spec["source"]["producer"] = json!({"resources": limit});
+    spec["etl"] = json!({"resources": limit});
+    let api = install(&spec);
+    converge(&api).await;
+    let mut seen = 0;
+    for key in api.keys() {
+        let object = api.get(&key).unwrap();
+        for list in ["initContainers", "containers"] {
+            let containers = object["spec"]["template"]["spec"][list].as_array();
+            for container in containers.into_iter().flatten() {
+                let limit = &container["resources"]["limits"]["cpu"];
+                assert_eq!(limit, "2", "{key} {}", container["name"]);
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 6, "probe, kafka, topic, generate, produce, etl");
+}
+
 #[tokio::test]
 async fn another_topic_is_another_job_and_the_old_one_goes() {
     let api = install(&quickstart());
