@@ -3,7 +3,7 @@
 //! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
 //! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use logpipe_api::LogPipeline;
@@ -14,6 +14,7 @@ use logpipe_api::pipeline::{
 
 use crate::apply::ApplyError;
 use crate::desired;
+use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::{COMPONENT, Component, selector_text};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
@@ -21,6 +22,9 @@ use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
 pub mod pods;
+
+/// How long brokers may take to find together: a log of some size is read again after a crash.
+const QUORUM_TAKES: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why something is as it is, in one word. Scripts match on them: they are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub enum Reason {
     VolumesGrowing,
     /// A volume was not allowed to grow.
     VolumesRefused,
+    /// There was a quorum, and no broker has been ready for a while.
+    QuorumLost,
     /// What the part needs is not there yet.
     Waiting,
     /// The topic is what the manifest says.
@@ -90,6 +96,7 @@ impl Reason {
             Self::BrokersRestarting => "BrokersRestarting",
             Self::VolumesGrowing => "VolumesGrowing",
             Self::VolumesRefused => "VolumesRefused",
+            Self::QuorumLost => "QuorumLost",
             Self::Waiting => "Waiting",
             Self::TopicReady => "TopicReady",
             Self::TopicPending => "TopicPending",
@@ -371,8 +378,39 @@ fn kafka(applied: &Applied<'_>) -> Part {
     if ready >= kafka.replicas {
         return Part::ready(Reason::BrokersReady, text);
     }
-    trouble(applied, Component::Kafka)
-        .unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text))
+    let trouble = trouble(applied, Component::Kafka);
+    let part = trouble.unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text));
+    // Other troubles have a remedy of their own.
+    let is_plain = matches!(part.reason, Reason::BrokersStarting | Reason::PodFailing);
+    if kafka.bootstrapped && is_plain && no_controller_for_long(applied, kafka.replicas) {
+        return without_quorum(pipeline, &part.message);
+    }
+    part
+}
+
+/// Whether none of the brokers that vote has been ready for a while, though their pods are there.
+fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
+    (0..replicas.min(CONTROLLERS)).all(|id| {
+        let name = format!("{}-{id}", applied.pipeline.names.kafka());
+        let mut pods = applied.live.pods(Component::Kafka);
+        let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name));
+        let since = pod.and_then(pods::unready_since);
+        since.is_some_and(|since| applied.now.duration_since(since) >= QUORUM_TAKES)
+    })
+}
+
+/// A disk that is empty must not found a quorum again, and waits for the others for ever.
+fn without_quorum(pipeline: &Pipeline, message: &str) -> Part {
+    let (name, namespace) = (&pipeline.name, &pipeline.namespace);
+    let text = format!(
+        "{message}; no broker was ready for {} minutes, though there was a quorum once. If a disk was lost or its \
+         claim removed: bring the claims data-{kafka}-… back as they were, or begin anew: kubectl delete lp {name} \
+         -n {namespace}; kubectl delete pvc,configmap -l logpipe.dev/pipeline={name} -n {namespace}; then apply it \
+         with another spec.sink.s3.prefix",
+        QUORUM_TAKES.as_mins(),
+        kafka = pipeline.names.kafka(),
+    );
+    Part::stalled(Reason::QuorumLost, text)
 }
 
 fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {

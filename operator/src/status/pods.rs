@@ -1,7 +1,7 @@
 //! What is wrong with a pod, in words. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -91,12 +91,19 @@ pub fn not_made(object: &Object) -> String {
 
 /// Whether its probes say so. One that ends may still be ready.
 pub fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let mut conditions = status
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    ready_condition(pod).is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when it is not.
+pub fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = ready_condition(pod).filter(|ready| ready.status != "True")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let mut conditions = conditions.iter();
+    conditions.find(|condition| condition.type_ == "Ready")
 }
 
 /// Whether the process of this container runs now.

@@ -384,6 +384,34 @@ async fn a_pod_that_ends_is_not_told_as_ready() {
     }
 }
 
+/// The claims were removed, and the mark of a quorum was kept: the empty disk may not found another one.
+#[tokio::test]
+async fn brokers_that_find_no_quorum_are_told_with_both_ways_out() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut set = api.get("statefulsets/demo-kafka").unwrap();
+    set["status"]["readyReplicas"] = json!(0);
+    api.put("statefulsets/demo-kafka", set);
+    let mut waiting = pod("kafka");
+    for (minutes, told) in [(9, "BrokersStarting"), (11, "QuorumLost")] {
+        let since = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        waiting["status"] = json!({"conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": since.to_string()},
+        ]});
+        api.put("pods/demo-kafka-0", waiting.clone());
+        look(&api).await.unwrap();
+        is_ready(&api, "False", told);
+    }
+    let (stalled, _, message) = condition(&api, "Stalled");
+    assert_eq!(stalled, "True");
+    assert!(
+        message.contains("bring the claims data-demo-kafka-… back")
+            && message
+                .contains("kubectl delete pvc,configmap -l logpipe.dev/pipeline=demo -n data"),
+        "{message}"
+    );
+}
+
 #[tokio::test]
 async fn ready_says_that_the_manifest_as_it_is_runs() {
     let api = install(&quickstart());
