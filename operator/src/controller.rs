@@ -43,6 +43,9 @@ const ENDING: Duration = Duration::from_secs(2);
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 
+/// The longest look: of a thousand objects at a slow API server.
+const LONGEST_LOOK: Duration = Duration::from_mins(2);
+
 /// How long a StatefulSet's controller may take to make pods. The second look comes after it.
 const PODS_TAKE: Duration = Duration::from_secs(25);
 
@@ -97,6 +100,11 @@ pub enum Error {
     /// The finalizer could not be set or removed.
     #[error("failed to change the finalizer")]
     Finalizer(#[source] kube::Error),
+    /// A look took too long.
+    #[error(
+        "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
+    )]
+    Late(Duration),
 }
 
 impl Context {
@@ -257,6 +265,19 @@ fn error_policy(
 
 /// One look at one pipeline: list, validate, build, apply, tell.
 pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
+    within(LONGEST_LOOK, Box::pin(look(object, context))).await
+}
+
+/// A request has no time limit of its own: on a path that has gone silent it would wait for a quarter of an hour.
+async fn within(
+    limit: Duration,
+    look: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
+    let outcome = tokio::time::timeout(limit, look).await;
+    outcome.unwrap_or(Err(Error::Late(limit)))
+}
+
+async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     if object.metadata.deletion_timestamp.is_some() {
@@ -464,6 +485,16 @@ async fn announce(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        let error = within(Duration::from_millis(5), future::pending()).await;
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.starts_with("not done after 5ms: the API server"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn pods_that_are_not_made_are_told_after_a_while() {

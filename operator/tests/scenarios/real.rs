@@ -164,6 +164,31 @@ async fn the_whole_operator_lives_on_roles_alone() {
     );
 }
 
+/// On a path that has gone silent nothing says that the lease is somebody else's meanwhile.
+#[tokio::test]
+async fn a_leader_that_cannot_renew_its_lease_ends_before_another_one_begins() {
+    let Some(server) = server("leader").await else {
+        return;
+    };
+    let config = OperatorConfig {
+        own_namespace: SYSTEM.to_owned(),
+        ..config()
+    };
+    let mut leadership = Leadership::ask(server.operator.clone(), &config)
+        .await
+        .unwrap();
+    leadership.won().await;
+    let lost = leadership.lost();
+    tokio::pin!(lost);
+    let while_it_renews = tokio::time::timeout(Duration::from_secs(17), &mut lost).await;
+    assert!(while_it_renews.is_err());
+    server.wire.crash_after(0);
+    let silent = tokio::time::timeout(Duration::from_secs(15), lost).await;
+    assert!(silent.is_ok());
+    server.wire.revive();
+    leadership.release().await;
+}
+
 /// Until the operator has told that all of the manifest as it is now runs, and writes no more.
 async fn until_ready(server: &Server) {
     let api = server.pipelines();
