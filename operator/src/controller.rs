@@ -29,7 +29,7 @@ use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
 use crate::roll;
 use crate::shutdown;
-use crate::status::{self, Applied, Outcome, pods};
+use crate::status::{self, Applied, Invalid, Outcome, pods};
 use crate::validate::{Facts, Fault, Pipeline, validate};
 use crate::{desired, identity, lock, progress, volumes};
 
@@ -292,21 +292,26 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         return Ok(Action::requeue(ENDING));
     }
     let facts = facts(object, &live);
-    let rivalry = context.rivalry(object);
-    if !rivalry.is_empty() {
-        tell(object, &Outcome::Invalid(&rivalry), context).await?;
-        // Nothing tells when the other one is gone.
+    let lost = lost(object, &live);
+    let mut faults = context.rivalry(object);
+    let valid = validate(object, &context.config, &facts).map_err(|found| faults.extend(found));
+    let Some(pipeline) = valid.ok().filter(|_| faults.is_empty()) else {
+        let outcome = Outcome::Invalid(Invalid {
+            faults: &faults,
+            live: &live,
+            lost: &lost,
+            progress: fresh_progress(object, &live, context),
+        });
+        tell(object, &outcome, context).await?;
+        // What runs goes on, and nothing tells when a rival is gone.
         return Ok(Action::requeue(LOOK_AGAIN));
-    }
-    let pipeline = match validate(object, &context.config, &facts) {
-        Ok(pipeline) => pipeline,
-        Err(faults) => {
-            tell(object, &Outcome::Invalid(&faults), context).await?;
-            return Ok(Action::await_change());
-        }
     };
     let mut objects = desired::objects(&pipeline);
-    let lost = take_lost(&mut objects, object, &live);
+    // An empty one would say that nothing was written.
+    objects.retain(|object| {
+        let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
+        !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
+    });
     let growing = volumes::step(&context.client, &namespace, &mut objects, &mut live).await;
     let applied = apply::apply(
         &context.client,
@@ -378,8 +383,8 @@ fn stage(pipeline: &Pipeline, live: &Live) -> Stage {
     }
 }
 
-/// Takes out the checkpoints that were made once and are gone: an empty one would say that nothing was written.
-fn take_lost(objects: &mut Vec<Object>, object: &LogPipeline, live: &Live) -> Vec<String> {
+/// The checkpoints that were made once and are gone.
+fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     let made = object
         .status
         .as_ref()
@@ -391,12 +396,7 @@ fn take_lost(objects: &mut Vec<Object>, object: &LogPipeline, live: &Live) -> Ve
     let prefix = Names::new(object.metadata.name.as_deref().unwrap_or_default()).checkpoint();
     let names = desired::partition_objects(&prefix, made);
     let gone = |name: &String| live.find(Kind::ConfigMap, name).is_none();
-    let lost: Vec<String> = names.into_iter().filter(gone).collect();
-    objects.retain(|object| {
-        let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
-        !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
-    });
-    lost
+    names.into_iter().filter(gone).collect()
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.

@@ -15,7 +15,7 @@ use logpipe_api::pipeline::{
 use crate::apply::ApplyError;
 use crate::desired;
 use crate::desired::kafka::CONTROLLERS;
-use crate::desired::names::{COMPONENT, Component, selector_text};
+use crate::desired::names::{COMPONENT, Component, Names, selector_text};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
 use crate::validate::{Fault, Pipeline};
@@ -118,11 +118,24 @@ impl Reason {
 #[derive(Debug)]
 pub enum Outcome<'a> {
     /// The manifest cannot be carried out; what runs goes on as it is.
-    Invalid(&'a [Fault]),
+    Invalid(Invalid<'a>),
     /// This object is still on its way out, and nothing is made before it is gone.
     Ending(&'a str),
     /// It was applied, as far as that went.
     Applied(Applied<'a>),
+}
+
+/// What was not carried out, and what is there all the same.
+#[derive(Debug)]
+pub struct Invalid<'a> {
+    /// Why not.
+    pub faults: &'a [Fault],
+    /// What is.
+    pub live: &'a Live,
+    /// Checkpoints that were made once and are gone.
+    pub lost: &'a [String],
+    /// What was committed.
+    pub progress: Option<Progress>,
 }
 
 /// What was applied and seen.
@@ -190,12 +203,11 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
         ..old.clone()
     };
     let (summary, parts) = match outcome {
-        Outcome::Invalid(faults) => {
-            let text = faults
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
+        Outcome::Invalid(invalid) => {
+            count(&mut status, invalid.live, object, invalid.progress.as_ref());
+            let faults = invalid.faults.iter().map(ToString::to_string);
+            let text: Vec<String> = faults.chain(missing(invalid.lost, object)).collect();
+            let text = text.join("; ");
             (Part::stalled(Reason::InvalidSpec, text), Vec::new())
         }
         Outcome::Ending(object) => {
@@ -204,8 +216,9 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
         }
         Outcome::Applied(applied) => {
             describe(&mut status, applied);
+            count(&mut status, applied.live, object, applied.progress.as_ref());
             let parts = parts(applied);
-            (summary(applied, &parts), parts)
+            (summary(object, applied, &parts), parts)
         }
     };
     let generation = object.metadata.generation.unwrap_or_default();
@@ -278,7 +291,7 @@ impl Conditions<'_> {
     }
 }
 
-fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
+fn summary(object: &LogPipeline, applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
     if let Some(error) = applied.error {
         let cause = error.cause();
         let text = match cause {
@@ -291,22 +304,8 @@ fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
             Part::pending(Reason::ApplyFailed, text)
         };
     }
-    if let Some(lost) = applied.lost.first() {
-        let many = if applied.lost.len() > 1 {
-            format!(" and {} more", applied.lost.len() - 1)
-        } else {
-            String::new()
-        };
-        return Part::stalled(
-            Reason::CheckpointMissing,
-            format!(
-                "ConfigMap {lost}{many} is gone, and without it nobody knows what was written; it is not made anew, \
-                 because every line would be written again. Set spec.suspend: All, make it from the files in the \
-                 sink with `logpipe checkpoint rebuild {name} -n {namespace}`, and set suspend back",
-                name = applied.pipeline.name,
-                namespace = applied.pipeline.namespace,
-            ),
-        );
+    if let Some(text) = missing(applied.lost, object) {
+        return Part::stalled(Reason::CheckpointMissing, text);
     }
     let not_ready = |(_, part): &&(&str, Part)| !part.ready;
     let stalled = parts.iter().find(|(_, part)| part.stalled);
@@ -324,6 +323,23 @@ fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
             "source and ETL are held back by spec.suspend",
         ),
     }
+}
+
+/// What is to do when checkpoints are gone.
+fn missing(lost: &[String], object: &LogPipeline) -> Option<String> {
+    let first = lost.first()?;
+    let many = if lost.len() > 1 {
+        format!(" and {} more", lost.len() - 1)
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "ConfigMap {first}{many} is gone, and without it nobody knows what was written; it is not made anew, \
+         because every line would be written again. Set spec.suspend: All, make it from the files in the \
+         sink with `logpipe checkpoint rebuild {name} -n {namespace}`, and set suspend back",
+        name = object.metadata.name.as_deref().unwrap_or_default(),
+        namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
+    ))
 }
 
 /// What the API server said, without the rest of its answer.
@@ -367,7 +383,7 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let set = set(applied, &pipeline.names.kafka());
     let ready = set
         .as_ref()
-        .map_or(0, |set| stay(applied, Component::Kafka, set));
+        .map_or(0, |set| stay(applied.live, Component::Kafka, set));
     if let Some(growing) = growing(applied, Component::Kafka) {
         return growing;
     }
@@ -461,7 +477,7 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied, Component::Source, &set);
+    let ready = stay(applied.live, Component::Source, &set);
     if current_replicas(&set, ready) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
@@ -486,7 +502,7 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the workers wait for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied, Component::Etl, &set);
+    let ready = stay(applied.live, Component::Etl, &set);
     let all = pipeline.etl.replicas;
     let mut text = format!("{ready} of {all} workers are ready");
     let partitions = pipeline.topic.partitions as i32;
@@ -558,8 +574,8 @@ fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
 }
 
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
-fn stay(applied: &Applied<'_>, component: Component, set: &StatefulSet) -> i32 {
-    let pods = applied.live.pods(component);
+fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
+    let pods = live.pods(component);
     let ending =
         pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
     (ready_replicas(set) - ending.count() as i32).max(0)
@@ -569,7 +585,6 @@ fn stay(applied: &Applied<'_>, component: Component, set: &StatefulSet) -> i32 {
 fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
     let pipeline = applied.pipeline;
     let kafka = pipeline.kafka.as_ref();
-    let brokers = kafka.and_then(|_| set(applied, &pipeline.names.kafka()));
     status.kafka = Some(KafkaStatus {
         mode: if kafka.is_some() {
             "Managed"
@@ -580,11 +595,7 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
         cluster_id: kafka.map(|kafka| kafka.cluster_id.clone()),
         bootstrap_servers: pipeline.kafka_settings.bootstrap_servers.join(","),
         replicas: kafka.map(|kafka| kafka.replicas),
-        ready_replicas: kafka.map(|_| {
-            brokers
-                .as_ref()
-                .map_or(0, |set| stay(applied, Component::Kafka, set))
-        }),
+        ready_replicas: kafka.map(|_| 0),
     });
     let job: Option<Job> = applied
         .live
@@ -595,13 +606,9 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
             partitions: pipeline.topic.partitions as i32,
         });
     }
-    let workers = set(applied, &pipeline.names.etl());
-    let replicas = workers.as_ref().and_then(|set| set.status.as_ref());
     status.etl = Some(EtlStatus {
-        replicas: replicas.map_or(0, |status| status.replicas),
-        ready_replicas: workers
-            .as_ref()
-            .map_or(0, |set| stay(applied, Component::Etl, set)),
+        replicas: 0,
+        ready_replicas: 0,
         selector: selector_text(&pipeline.name, Component::Etl),
     });
     let prefix = pipeline.names.checkpoint();
@@ -614,7 +621,35 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
             partitions: pipeline.topic.partitions as i32,
         });
     }
-    if applied.progress.is_some() {
-        status.progress.clone_from(&applied.progress);
+}
+
+/// What of it changes all the time, whether the manifest can be carried out or not.
+fn count(
+    status: &mut LogPipelineStatus,
+    live: &Live,
+    object: &LogPipeline,
+    progress: Option<&Progress>,
+) {
+    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+    let set = |name: String| live.typed::<StatefulSet>(Kind::StatefulSet, &name);
+    let ready = |set: &Option<StatefulSet>, component| {
+        let set = set.as_ref();
+        set.map_or(0, |set| stay(live, component, set))
+    };
+    if let Some(KafkaStatus {
+        ready_replicas: Some(count),
+        ..
+    }) = &mut status.kafka
+    {
+        *count = ready(&set(names.kafka()), Component::Kafka);
+    }
+    if let Some(etl) = &mut status.etl {
+        let workers = set(names.etl());
+        etl.ready_replicas = ready(&workers, Component::Etl);
+        let status = workers.and_then(|set| set.status);
+        etl.replicas = status.map_or(0, |status| status.replicas);
+    }
+    if let Some(progress) = progress {
+        status.progress = Some(progress.clone());
     }
 }

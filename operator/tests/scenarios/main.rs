@@ -330,6 +330,36 @@ async fn a_wrong_edit_is_told_and_what_runs_goes_on() {
 }
 
 #[tokio::test]
+async fn what_runs_is_told_while_the_manifest_is_wrong() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["config"] = json!({"listeners": "x"});
+    edit(&api, &spec);
+    look(&api).await.unwrap();
+    let key = "configmaps/demo-checkpoint-p00001";
+    let mut map = api.get(key).unwrap();
+    map["data"]["p00001"] = json!(r#"{"v":1,"totals":{"rows":7,"dead":1,"files":2}}"#);
+    api.put(key, map);
+    let mut set = api.get("statefulsets/demo-etl").unwrap();
+    set["status"]["readyReplicas"] = json!(0);
+    api.put("statefulsets/demo-etl", set);
+    api.remove("configmaps/demo-checkpoint-p00002");
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "InvalidSpec");
+    let status = api.get(PIPELINE).unwrap()["status"].clone();
+    assert_eq!(status["progress"]["committedRows"], "7");
+    assert_eq!(status["etl"]["readyReplicas"], 0);
+    assert_eq!(status["kafka"]["readyReplicas"], 1);
+    let (_, _, message) = condition(&api, "Stalled");
+    assert!(
+        message.contains("config[listeners]")
+            && message.contains("ConfigMap demo-checkpoint-p00002 is gone"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_told_and_tried_again() {
     let api = install(&quickstart());
     api.refuse(&["statefulsets"]);
