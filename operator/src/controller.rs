@@ -394,7 +394,7 @@ fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
         return Vec::new();
     }
     let prefix = Names::new(object.metadata.name.as_deref().unwrap_or_default()).checkpoint();
-    let names = desired::partition_objects(&prefix, made);
+    let names = desired::checkpoint_names(&prefix, made);
     let gone = |name: &String| live.find(Kind::ConfigMap, name).is_none();
     names.into_iter().filter(gone).collect()
 }

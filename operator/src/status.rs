@@ -612,7 +612,7 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
         selector: selector_text(&pipeline.name, Component::Etl),
     });
     let prefix = pipeline.names.checkpoint();
-    let objects = desired::partition_objects(&prefix, pipeline.topic.partitions);
+    let objects = desired::checkpoint_names(&prefix, pipeline.topic.partitions);
     if objects
         .iter()
         .all(|name| applied.live.find(Kind::ConfigMap, name).is_some())

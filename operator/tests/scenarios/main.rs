@@ -249,12 +249,18 @@ async fn new_partitions_have_their_checkpoints_before_the_topic_has_them() {
 async fn a_checkpoint_that_is_gone_is_not_made_again() {
     let api = install(&quickstart());
     converge(&api).await;
-    let key = "configmaps/demo-checkpoint-p00001";
-    api.remove(key);
-    look(&api).await.unwrap();
-    assert_eq!(api.get(key), None);
-    is_ready(&api, "False", "CheckpointMissing");
-    assert_eq!(condition(&api, "Stalled").0, "True");
+    for name in ["p00001", "plan"] {
+        let key = format!("configmaps/demo-checkpoint-{name}");
+        let before = api.get(&key).unwrap();
+        api.remove(&key);
+        look(&api).await.unwrap();
+        assert_eq!(api.get(&key), None);
+        is_ready(&api, "False", "CheckpointMissing");
+        assert_eq!(condition(&api, "Stalled").0, "True");
+        api.put(&key, before);
+        look(&api).await.unwrap();
+        is_ready(&api, "True", "Running");
+    }
 }
 
 /// As `logpipe checkpoint rebuild` makes it: the labels by which we know our own, and the worker's data.
