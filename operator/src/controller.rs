@@ -19,6 +19,7 @@ use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{LogPipelineStatus, Progress};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::apply::{self, Stage};
 use crate::config::Config;
@@ -46,6 +47,9 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// The longest look: of a thousand objects at a slow API server.
 const LONGEST_LOOK: Duration = Duration::from_mins(2);
 
+/// How long the first lists of all namespaces may take.
+const LISTS_TAKE: Duration = Duration::from_secs(30);
+
 /// How long a StatefulSet's controller may take to make pods. The second look comes after it.
 const PODS_TAKE: Duration = Duration::from_secs(25);
 
@@ -57,6 +61,8 @@ pub struct Context {
     config: Config,
     recorder: Recorder,
     metrics: Arc<Metrics>,
+    /// Every namespace was listed once.
+    listed: OnceCell<()>,
     /// By UID, for what must not happen too often.
     memory: Mutex<HashMap<String, Memory>>,
 }
@@ -119,6 +125,7 @@ impl Context {
             client,
             config,
             metrics: Arc::default(),
+            listed: OnceCell::new(),
             memory: Mutex::default(),
         }
     }
@@ -156,9 +163,14 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     } else {
         namespaces.into_iter().map(Some).collect()
     };
-    let runs = places.into_iter().map(|place| {
-        let controller = controller(&context.client, place.as_deref());
+    let controllers: Vec<_> = places
+        .iter()
+        .map(|place| controller(&context.client, place.as_deref()))
+        .collect();
+    for controller in &controllers {
         context.metrics.watch(controller.store());
+    }
+    let runs = controllers.into_iter().map(|controller| {
         controller
             .graceful_shutdown_on(stop.clone())
             .run(guarded, error_policy, Arc::clone(&context))
@@ -221,6 +233,16 @@ fn controller(
     })
 }
 
+/// A rival may be in a namespace that is not listed yet. One that cannot be listed must not hold up all the others.
+async fn all_listed(context: &Context) {
+    let told = tokio::time::timeout(LISTS_TAKE, context.metrics.all_told()).await;
+    if told.is_err() {
+        tracing::warn!(
+            "not every namespace could be listed: a pipeline there that shares a place with another is not seen"
+        );
+    }
+}
+
 /// One object that cannot be read must not stop the others: it is told, and left alone until it changes.
 async fn guarded(
     object: Arc<DeserializeGuard<LogPipeline>>,
@@ -228,6 +250,7 @@ async fn guarded(
 ) -> Result<Action, Error> {
     match &object.0 {
         Ok(pipeline) => {
+            context.listed.get_or_init(|| all_listed(&context)).await;
             let start = Instant::now();
             let action = reconcile(pipeline, &context).await;
             context.metrics.reconciled(start, action.is_ok());
