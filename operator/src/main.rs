@@ -9,7 +9,6 @@ use logpipe_operator::controller::{self, Context};
 use logpipe_operator::health;
 use logpipe_operator::leader::{self, Leadership};
 use logpipe_operator::metrics::Metrics;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .ok();
     let config = Config::from_env(std::env::vars())?;
-    let listener = TcpListener::bind(&config.listen).await;
+    let listener = health::listen(&config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = Arc::new(Metrics::default());
     tokio::spawn(health::serve(listener, metrics.clone()));

@@ -176,7 +176,7 @@ pub(super) const GENERATOR_METRICS: (&str, u16) = ("metrics-gen", 9465);
 /// Lets a worker tell its metrics there, and makes it ready when the port answers.
 pub(super) fn observe(container: &mut Container, (name, port): (&str, u16)) {
     let settings = MetricsSettings {
-        listen: Some(format!("0.0.0.0:{port}")),
+        listen: Some(format!("[::]:{port}")),
     };
     let told = container.env.get_or_insert_default();
     told.extend(env(settings.to_env()));
