@@ -497,6 +497,25 @@ async fn a_pipeline_ends_in_its_order() {
     assert!(api.get(PIPELINE).is_none());
 }
 
+/// In the foreground the collector begins with what belongs to the pipeline.
+#[tokio::test]
+async fn a_set_that_the_collector_removed_is_not_made_again() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    for component in ["source", "kafka"] {
+        api.put(&format!("pods/demo-{component}-0"), pod(component));
+        api.remove(&format!("statefulsets/demo-{component}"));
+    }
+    let mut object = api.get(PIPELINE).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    api.put(PIPELINE, object);
+    look(&api).await.unwrap();
+    assert!(api.get(PIPELINE).is_some(), "its pods still end");
+    for component in ["source", "kafka"] {
+        assert_eq!(api.get(&format!("statefulsets/demo-{component}")), None);
+    }
+}
+
 #[tokio::test]
 async fn a_pipeline_whose_parts_do_not_end_is_let_go() {
     let api = install(&quickstart());
