@@ -255,7 +255,9 @@ async fn guarded(
             let action = reconcile(pipeline, &context).await;
             context.metrics.reconciled(start, action.is_ok());
             let action = action?;
-            context.remember(pipeline, |memory| memory.failures = 0);
+            if pipeline.metadata.deletion_timestamp.is_none() {
+                context.remember(pipeline, |memory| memory.failures = 0);
+            }
             Ok(action)
         }
         Err(invalid) => {
@@ -517,6 +519,29 @@ mod tests {
             text.starts_with("not done after 5ms: the API server"),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_is_gone_is_forgotten() {
+        let gone = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            let status = json!({"kind": "Status", "status": "Failure", "code": 404}).to_string();
+            let response = http::Response::builder().status(404);
+            response.body(kube::client::Body::from(status.into_bytes()))
+        });
+        let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
+        let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
+        let config = Config::from_env(variables).unwrap();
+        let context = Arc::new(Context::new(Client::new(gone, "data"), config));
+        let object: LogPipeline = serde_json::from_value(json!({
+            "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
+            "metadata": {"name": "shop", "namespace": "data", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs"}}},
+        }))
+        .unwrap();
+        context.remember(&object, |memory| memory.failures = 1);
+        let object = Arc::new(DeserializeGuard(Ok(object)));
+        guarded(object, Arc::clone(&context)).await.unwrap();
+        assert_eq!(lock(&context.memory).len(), 0);
     }
 
     #[test]
