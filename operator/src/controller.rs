@@ -24,13 +24,14 @@ use tokio::sync::OnceCell;
 use crate::apply::{self, Stage};
 use crate::config::Config;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::object::{Kind, Object};
+use crate::object::Kind;
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
 use crate::roll;
 use crate::shutdown;
-use crate::status::{self, Applied, Invalid, Outcome, pods};
+use crate::status::{self, Applied, Invalid, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
 use crate::{desired, identity, lock, progress, volumes};
 
@@ -50,9 +51,6 @@ const LONGEST_LOOK: Duration = Duration::from_mins(2);
 /// How long the first lists of all namespaces may take.
 const LISTS_TAKE: Duration = Duration::from_secs(30);
 
-/// How long a StatefulSet's controller may take to make pods. The second look comes after it.
-const PODS_TAKE: Duration = Duration::from_secs(25);
-
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
 /// What every reconciliation needs.
@@ -65,30 +63,6 @@ pub struct Context {
     listed: OnceCell<()>,
     /// By UID, for what must not happen too often.
     memory: Mutex<HashMap<String, Memory>>,
-}
-
-#[derive(Clone, Default)]
-struct Memory {
-    failures: u32,
-    progress: Option<Instant>,
-    /// Since when what is called so has fewer pods than it should.
-    lacking: HashMap<String, Instant>,
-}
-
-impl Memory {
-    /// What lacks pods for longer than it takes to make them: they are refused by a quota or a policy, or for want of an
-    /// account. Events say so, which we do not read; a StatefulSet's status does not.
-    fn lacking<'a>(&mut self, live: &'a Live, now: Instant) -> Vec<&'a Object> {
-        let mut lacking: Vec<&Object> = live.objects.iter().collect();
-        lacking.retain(|object| pods::are_missing(object, live));
-        self.lacking
-            .retain(|name, _| lacking.iter().any(|object| object.name() == name));
-        lacking.retain(|object| {
-            let since = self.lacking.entry(object.name().to_owned()).or_insert(now);
-            now.duration_since(*since) >= PODS_TAKE
-        });
-        lacking
-    }
 }
 
 /// Why a reconciliation did not come to its end. All of it is tried again.
@@ -542,33 +516,5 @@ mod tests {
         let object = Arc::new(DeserializeGuard(Ok(object)));
         guarded(object, Arc::clone(&context)).await.unwrap();
         assert_eq!(lock(&context.memory).len(), 0);
-    }
-
-    #[test]
-    fn pods_that_are_not_made_are_told_after_a_while() {
-        let set = json!({
-            "metadata": {"name": "shop-etl", "namespace": "data", "labels": {COMPONENT: "etl"}},
-            "spec": {"replicas": 2},
-        });
-        let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"labels": {COMPONENT: "etl"}}})).unwrap();
-        let mut live = Live {
-            objects: vec![Object::new(Kind::StatefulSet, &set)],
-            pods: vec![pod.clone()],
-            claims: Vec::new(),
-        };
-        let (mut memory, begun) = (Memory::default(), Instant::now());
-        let (soon, late) = (begun + Duration::from_secs(5), begun + LOOK_AGAIN);
-        assert_eq!(memory.lacking(&live, begun).len(), 0);
-        assert_eq!(memory.lacking(&live, soon).len(), 0);
-        let found = memory.lacking(&live, late);
-        assert_eq!(
-            pods::not_made(found[0]),
-            "not all pods of StatefulSet shop-etl are made: kubectl describe statefulset shop-etl -n data says why"
-        );
-        live.pods.push(pod);
-        assert_eq!(memory.lacking(&live, late).len(), 0);
-        live.pods.pop();
-        assert_eq!(memory.lacking(&live, late).len(), 0, "it begins anew");
     }
 }
