@@ -48,8 +48,8 @@ pub use transform::*;
         label_selector_path = ".status.etl.selector"
     ),
     doc = "Log lines in, queryable Parquet out, each line exactly once.",
-    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$')")
-        .message("metadata.name must be at most 52 of a-z, 0-9 and '-', and begin and end with a letter or digit: topic, folder and pods are named after it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')")
+        .message("metadata.name must be at most 52 of a-z, 0-9 and '-', begin with a letter and end with a letter or digit: topic, folder, pods and Services are named after it"),
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Lag","type":"string","jsonPath":".status.progress.lagRecords"}"#,

@@ -90,7 +90,15 @@ fn a_name_is_a_label_of_at_most_52() {
     for name in ["a", "shop-2", &"a".repeat(52)] {
         accepts(&with("/metadata/name", json!(name)));
     }
-    for name in ["", "-shop", "shop-", "Shop", "shop.eu", &"a".repeat(53)] {
+    for name in [
+        "",
+        "-shop",
+        "shop-",
+        "Shop",
+        "2026-shop",
+        "shop.eu",
+        &"a".repeat(53),
+    ] {
         refuses(
             &with("/metadata/name", json!(name)),
             "metadata.name must be at most 52",

@@ -4,13 +4,14 @@
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
 //! told without memory: it carries the hash of what was applied last, and still holds all of that.
 
-use kube::Client;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use crate::desired::names::{APPLIED, COMPONENT, Component, OPERATOR, hash8};
+use crate::desired::names::{APPLIED, COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE, hash8};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
 
@@ -40,6 +41,16 @@ pub enum ApplyError {
         #[source]
         source: kube::Error,
     },
+    /// Somebody else's object has the name.
+    #[error(
+        "{kind} {name} exists and is not ours: choose another name for the pipeline, or remove it if nobody needs it"
+    )]
+    Taken {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// Removed.
     #[error("failed to remove {kind} {name}")]
     Remove {
@@ -55,9 +66,10 @@ pub enum ApplyError {
 
 impl ApplyError {
     /// What the API server said.
-    pub fn cause(&self) -> &kube::Error {
+    pub fn cause(&self) -> Option<&kube::Error> {
         match self {
-            Self::Apply { source, .. } | Self::Remove { source, .. } => source,
+            Self::Apply { source, .. } | Self::Remove { source, .. } => Some(source),
+            Self::Taken { .. } => None,
         }
     }
 }
@@ -79,6 +91,9 @@ pub async fn apply(
         if current.is_some_and(|current| is_applied(&stamped, current)) {
             continue;
         }
+        if current.is_none() {
+            is_free(client, namespace, object).await?;
+        }
         let value = write(client, namespace, &stamped).await?;
         live.put(Object {
             kind: object.kind,
@@ -86,7 +101,11 @@ pub async fn apply(
         });
     }
     for object in surplus(desired, live) {
-        remove(client, namespace, &object).await?;
+        if object.kind == Kind::ServiceAccount && is_used(object.name(), desired) {
+            let_go(client, namespace, &object).await?;
+        } else {
+            remove(client, namespace, &object).await?;
+        }
         live.objects.retain(|old| old != &object);
     }
     Ok(())
@@ -136,6 +155,31 @@ fn holds(whole: &Value, part: &Value) -> bool {
     }
 }
 
+/// Whether nobody else has made an object of this name. What carries our labels, or our pipeline's UID where these were
+/// taken off, is ours.
+async fn is_free(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+    let kind = object.kind.resource();
+    let name = object.name();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let found = api.get_metadata_opt(name).await;
+    let found = found.map_err(|source| ApplyError::Apply {
+        kind: kind.kind.clone(),
+        name: name.to_owned(),
+        source,
+    })?;
+    let Some(found) = found else { return Ok(()) };
+    let has = |label: &str| found.labels().get(label).map(String::as_str) == object.label(label);
+    let owners = object.value.owner_references();
+    let mut theirs = found.owner_references().iter();
+    if (has(MANAGED_BY) && has(PIPELINE)) || theirs.any(|owner| owners.contains(owner)) {
+        return Ok(());
+    }
+    Err(ApplyError::Taken {
+        kind: kind.kind,
+        name: name.to_owned(),
+    })
+}
+
 async fn write(
     client: &Client,
     namespace: &str,
@@ -173,6 +217,30 @@ fn surplus(desired: &[Object], live: &Live) -> Vec<Object> {
         .iter()
         .filter(|object| !wanted(object) && !is_checkpoint(object));
     surplus.cloned().collect()
+}
+
+/// Whether pods run as this account.
+fn is_used(account: &str, desired: &[Object]) -> bool {
+    desired.iter().any(|object| {
+        let used = object
+            .value
+            .data
+            .pointer("/spec/template/spec/serviceAccountName");
+        used.is_some_and(|used| used == account)
+    })
+}
+
+/// Makes an object that was ours the user's, who names it in the manifest: what we wrote is taken out of it.
+async fn let_go(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+    let mut bare = object.clone();
+    bare.value.data = Value::Null;
+    bare.value.metadata = ObjectMeta {
+        name: object.value.metadata.name.clone(),
+        // What has the name meanwhile may be another object.
+        uid: object.value.metadata.uid.clone(),
+        ..ObjectMeta::default()
+    };
+    write(client, namespace, &bare).await.map(drop)
 }
 
 async fn remove(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {

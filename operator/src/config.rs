@@ -47,7 +47,7 @@ impl Config {
                 .unwrap_or_else(|| "cluster.local".to_owned()),
             own_namespace: need("LOGPIPE_POD_NAMESPACE")?,
             own_name: need("LOGPIPE_POD_NAME")?,
-            listen: get("LOGPIPE_LISTEN").unwrap_or_else(|| "0.0.0.0:8080".to_owned()),
+            listen: get("LOGPIPE_LISTEN").unwrap_or_else(|| "[::]:8080".to_owned()),
         })
     }
 }

@@ -19,17 +19,19 @@ use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{LogPipelineStatus, Progress};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::apply::{self, Stage};
 use crate::config::Config;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::object::{Kind, Object};
+use crate::object::Kind;
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
 use crate::roll;
 use crate::shutdown;
-use crate::status::{self, Applied, Outcome};
+use crate::status::{self, Applied, Invalid, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
 use crate::{desired, identity, lock, progress, volumes};
 
@@ -37,8 +39,17 @@ use crate::{desired, identity, lock, progress, volumes};
 /// edited.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often a pipeline is looked at that waits for the end of an earlier one.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
+
+/// The longest look: of a thousand objects at a slow API server.
+const LONGEST_LOOK: Duration = Duration::from_mins(2);
+
+/// How long the first lists of all namespaces may take.
+const LISTS_TAKE: Duration = Duration::from_secs(30);
 
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
@@ -48,14 +59,10 @@ pub struct Context {
     config: Config,
     recorder: Recorder,
     metrics: Arc<Metrics>,
+    /// Every namespace was listed once.
+    listed: OnceCell<()>,
     /// By UID, for what must not happen too often.
     memory: Mutex<HashMap<String, Memory>>,
-}
-
-#[derive(Clone, Default)]
-struct Memory {
-    failures: u32,
-    progress: Option<Instant>,
 }
 
 /// Why a reconciliation did not come to its end. All of it is tried again.
@@ -73,6 +80,11 @@ pub enum Error {
     /// The finalizer could not be set or removed.
     #[error("failed to change the finalizer")]
     Finalizer(#[source] kube::Error),
+    /// A look took too long.
+    #[error(
+        "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
+    )]
+    Late(Duration),
 }
 
 impl Context {
@@ -87,6 +99,7 @@ impl Context {
             client,
             config,
             metrics: Arc::default(),
+            listed: OnceCell::new(),
             memory: Mutex::default(),
         }
     }
@@ -124,9 +137,14 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
     } else {
         namespaces.into_iter().map(Some).collect()
     };
-    let runs = places.into_iter().map(|place| {
-        let controller = controller(&context.client, place.as_deref());
+    let controllers: Vec<_> = places
+        .iter()
+        .map(|place| controller(&context.client, place.as_deref()))
+        .collect();
+    for controller in &controllers {
         context.metrics.watch(controller.store());
+    }
+    let runs = controllers.into_iter().map(|controller| {
         controller
             .graceful_shutdown_on(stop.clone())
             .run(guarded, error_policy, Arc::clone(&context))
@@ -189,6 +207,16 @@ fn controller(
     })
 }
 
+/// A rival may be in a namespace that is not listed yet. One that cannot be listed must not hold up all the others.
+async fn all_listed(context: &Context) {
+    let told = tokio::time::timeout(LISTS_TAKE, context.metrics.all_told()).await;
+    if told.is_err() {
+        tracing::warn!(
+            "not every namespace could be listed: a pipeline there that shares a place with another is not seen"
+        );
+    }
+}
+
 /// One object that cannot be read must not stop the others: it is told, and left alone until it changes.
 async fn guarded(
     object: Arc<DeserializeGuard<LogPipeline>>,
@@ -196,11 +224,14 @@ async fn guarded(
 ) -> Result<Action, Error> {
     match &object.0 {
         Ok(pipeline) => {
+            context.listed.get_or_init(|| all_listed(&context)).await;
             let start = Instant::now();
             let action = reconcile(pipeline, &context).await;
             context.metrics.reconciled(start, action.is_ok());
             let action = action?;
-            context.remember(pipeline, |memory| memory.failures = 0);
+            if pipeline.metadata.deletion_timestamp.is_none() {
+                context.remember(pipeline, |memory| memory.failures = 0);
+            }
             Ok(action)
         }
         Err(invalid) => {
@@ -233,6 +264,19 @@ fn error_policy(
 
 /// One look at one pipeline: list, validate, build, apply, tell.
 pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
+    within(LONGEST_LOOK, Box::pin(look(object, context))).await
+}
+
+/// A request has no time limit of its own: on a path that has gone silent it would wait for a quarter of an hour.
+async fn within(
+    limit: Duration,
+    look: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
+    let outcome = tokio::time::timeout(limit, look).await;
+    outcome.unwrap_or(Err(Error::Late(limit)))
+}
+
+async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     if object.metadata.deletion_timestamp.is_some() {
@@ -242,22 +286,31 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     }
     shutdown::hold(object, &context.client).await?;
     let mut live = observe::live(&context.client, &namespace, &name).await?;
-    let facts = facts(object, &live);
-    let rivalry = context.rivalry(object);
-    if !rivalry.is_empty() {
-        tell(object, &Outcome::Invalid(&rivalry), context).await?;
-        // Nothing tells when the other one is gone.
-        return Ok(Action::requeue(LOOK_AGAIN));
+    if let Some(ending) = live.ending(object.metadata.uid.as_deref().unwrap_or_default()) {
+        tell(object, &Outcome::Ending(&ending), context).await?;
+        return Ok(Action::requeue(ENDING));
     }
-    let pipeline = match validate(object, &context.config, &facts) {
-        Ok(pipeline) => pipeline,
-        Err(faults) => {
-            tell(object, &Outcome::Invalid(&faults), context).await?;
-            return Ok(Action::await_change());
-        }
+    let facts = facts(object, &live);
+    let lost = lost(object, &live);
+    let mut faults = context.rivalry(object);
+    let valid = validate(object, &context.config, &facts).map_err(|found| faults.extend(found));
+    let Some(pipeline) = valid.ok().filter(|_| faults.is_empty()) else {
+        let outcome = Outcome::Invalid(Invalid {
+            faults: &faults,
+            live: &live,
+            lost: &lost,
+            progress: fresh_progress(object, &live, context),
+        });
+        tell(object, &outcome, context).await?;
+        // What runs goes on, and nothing tells when a rival is gone.
+        return Ok(Action::requeue(LOOK_AGAIN));
     };
     let mut objects = desired::objects(&pipeline);
-    let lost = take_lost(&mut objects, object, &live);
+    // An empty one would say that nothing was written.
+    objects.retain(|object| {
+        let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
+        !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
+    });
     let growing = volumes::step(&context.client, &namespace, &mut objects, &mut live).await;
     let applied = apply::apply(
         &context.client,
@@ -272,6 +325,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     } else {
         None
     };
+    let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
         live: &live,
@@ -279,6 +333,7 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
         error: applied.as_ref().err(),
         restarts: restarts.as_deref(),
         growing: &growing,
+        lacking: &lacking,
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
     });
@@ -327,8 +382,8 @@ fn stage(pipeline: &Pipeline, live: &Live) -> Stage {
     }
 }
 
-/// Takes out the checkpoints that were made once and are gone: an empty one would say that nothing was written.
-fn take_lost(objects: &mut Vec<Object>, object: &LogPipeline, live: &Live) -> Vec<String> {
+/// The checkpoints that were made once and are gone.
+fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     let made = object
         .status
         .as_ref()
@@ -338,14 +393,9 @@ fn take_lost(objects: &mut Vec<Object>, object: &LogPipeline, live: &Live) -> Ve
         return Vec::new();
     }
     let prefix = Names::new(object.metadata.name.as_deref().unwrap_or_default()).checkpoint();
-    let names = desired::partition_objects(&prefix, made);
+    let names = desired::checkpoint_names(&prefix, made);
     let gone = |name: &String| live.find(Kind::ConfigMap, name).is_none();
-    let lost: Vec<String> = names.into_iter().filter(gone).collect();
-    objects.retain(|object| {
-        let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
-        !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
-    });
-    lost
+    names.into_iter().filter(gone).collect()
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.
@@ -428,5 +478,43 @@ async fn announce(
         .await
     {
         tracing::warn!(error = %chain(&error), "an event was not taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        let error = within(Duration::from_millis(5), future::pending()).await;
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.starts_with("not done after 5ms: the API server"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_is_gone_is_forgotten() {
+        let gone = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            let status = json!({"kind": "Status", "status": "Failure", "code": 404}).to_string();
+            let response = http::Response::builder().status(404);
+            response.body(kube::client::Body::from(status.into_bytes()))
+        });
+        let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
+        let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
+        let config = Config::from_env(variables).unwrap();
+        let context = Arc::new(Context::new(Client::new(gone, "data"), config));
+        let object: LogPipeline = serde_json::from_value(json!({
+            "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
+            "metadata": {"name": "shop", "namespace": "data", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs"}}},
+        }))
+        .unwrap();
+        context.remember(&object, |memory| memory.failures = 1);
+        let object = Arc::new(DeserializeGuard(Ok(object)));
+        guarded(object, Arc::clone(&context)).await.unwrap();
+        assert_eq!(lock(&context.memory).len(), 0);
     }
 }

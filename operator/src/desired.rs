@@ -15,7 +15,7 @@ pub mod pod;
 mod source;
 mod topic;
 
-pub use checkpoint::partition_objects;
+pub use checkpoint::object_names as checkpoint_names;
 pub use topic::name as topic_name;
 
 use names::Component;

@@ -1,6 +1,10 @@
 //! One operator at a time reconciles: the one that holds the lease. Touches the client.
 
-use kube::Client;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,19 +14,35 @@ use crate::desired::names::OPERATOR;
 
 /// Seconds after which a lease that is not renewed is anybody's.
 const DURATION: u64 = 15;
-/// Seconds before its end at which it is renewed.
-const GRACE: u64 = 5;
+/// Seconds before its end at which it is renewed: so early that there is time for a second and a third time.
+const GRACE: u64 = 10;
+
+/// How long one request about the lease may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When a lease that was not renewed is given up: before another one may take it.
+const LAST_MOMENT: SignedDuration = SignedDuration::from_secs(DURATION as i64 - 1);
 
 /// The lease, held or waited for.
 pub struct Leadership {
     held: watch::Receiver<bool>,
     task: JoinHandle<Result<LeaseManager, LeaseManagerError>>,
+    leases: Api<Lease>,
+    own_name: String,
+}
+
+/// A client for the lease alone: it gives up while there is time to ask again. Others may wait for long answers.
+pub fn client(mut server: kube::Config) -> kube::Result<Client> {
+    server.connect_timeout = Some(PATIENCE);
+    server.read_timeout = Some(PATIENCE);
+    server.reset_reader_on_write = true;
+    Client::try_from(server)
 }
 
 impl Leadership {
     /// Begins to ask for the lease.
     pub async fn ask(client: Client, config: &Config) -> Result<Self, LeaseManagerError> {
-        let manager = LeaseManagerBuilder::new(client, OPERATOR)
+        let manager = LeaseManagerBuilder::new(client.clone(), OPERATOR)
             .with_namespace(&config.own_namespace)
             .with_identity(&config.own_name)
             .with_duration(DURATION)
@@ -30,7 +50,12 @@ impl Leadership {
             .build()
             .await?;
         let (held, task) = manager.watch().await;
-        Ok(Self { held, task })
+        Ok(Self {
+            held,
+            task,
+            leases: Api::namespaced(client, &config.own_namespace),
+            own_name: config.own_name.clone(),
+        })
     }
 
     /// Comes to its end when the lease is held.
@@ -41,12 +66,16 @@ impl Leadership {
         }
     }
 
-    /// Comes to its end when the lease is lost.
+    /// Comes to its end when the lease is lost, or was not renewed in time.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut held = self.held.clone();
+        let expired = expired(self.leases.clone(), self.own_name.clone());
         async move {
-            // An error is the end of the task, and nobody renews then.
-            held.wait_for(|held| !*held).await.map(drop).ok();
+            tokio::select! {
+                // An error is the end of the task, and nobody renews then.
+                _ = held.wait_for(|held| !*held) => {}
+                () = expired => {}
+            }
         }
     }
 
@@ -57,6 +86,24 @@ impl Leadership {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(error = %error, "the lease could not be given back"),
             Err(error) => tracing::warn!(error = %error, "the lease's task did not end well"),
+        }
+    }
+}
+
+/// Comes to its end when the lease is about to be anybody's. The manager goes on trying to renew it, and says nothing.
+async fn expired(leases: Api<Lease>, own_name: String) {
+    let mut renewed = Timestamp::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let left = LAST_MOMENT - Timestamp::now().duration_since(renewed);
+        if !left.is_positive() {
+            return;
+        }
+        let lease = tokio::time::timeout(left.unsigned_abs(), leases.get(OPERATOR)).await;
+        let spec = lease.ok().and_then(Result::ok).and_then(|lease| lease.spec);
+        let own = spec.filter(|spec| spec.holder_identity.as_ref() == Some(&own_name));
+        if let Some(time) = own.and_then(|spec| spec.renew_time) {
+            renewed = time.0;
         }
     }
 }

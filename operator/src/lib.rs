@@ -14,6 +14,7 @@ pub mod desired;
 pub mod health;
 mod identity;
 pub mod leader;
+mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod progress;

@@ -7,9 +7,8 @@ use kube::Client;
 use logpipe_operator::config::Config;
 use logpipe_operator::controller::{self, Context};
 use logpipe_operator::health;
-use logpipe_operator::leader::Leadership;
+use logpipe_operator::leader::{self, Leadership};
 use logpipe_operator::metrics::Metrics;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,16 +26,18 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .ok();
     let config = Config::from_env(std::env::vars())?;
-    let listener = TcpListener::bind(&config.listen).await;
+    let listener = health::listen(&config.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
     let metrics = Arc::new(Metrics::default());
     tokio::spawn(health::serve(listener, metrics.clone()));
-    let client = Client::try_default()
+    let server = kube::Config::infer()
         .await
         .context("the API server cannot be found")?;
+    let client = Client::try_from(server.clone()).context("no client of the API server")?;
+    let lease = leader::client(server).context("no client for the lease")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut leadership = Leadership::ask(client.clone(), &config)
+    let mut leadership = Leadership::ask(lease, &config)
         .await
         .context("the lease cannot be asked for")?;
     tokio::select! {
@@ -49,13 +50,19 @@ async fn main() -> anyhow::Result<()> {
     let lost = leadership.lost();
     let stop = async move {
         tokio::select! {
-            () = lost => tracing::warn!("the lease is lost"),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
     let context = Context::new(client, config).observed_by(metrics.clone());
-    controller::run(Arc::new(context), stop).await;
+    tokio::select! {
+        () = controller::run(Arc::new(context), stop) => {}
+        () = lost => {
+            // At once, whatever is under way: another one may have begun. Nothing depends on how we end.
+            tracing::error!("the lease was lost, or could not be renewed: this operator ends, and starts anew");
+            std::process::exit(1);
+        }
+    }
     metrics.lead(false);
     leadership.release().await;
     Ok(())

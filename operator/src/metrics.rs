@@ -93,6 +93,15 @@ impl Metrics {
         lock(&self.pipelines).push(pipelines);
     }
 
+    /// Comes to its end when each watch has told once what is there.
+    pub(crate) async fn all_told(&self) {
+        let all = lock(&self.pipelines).clone();
+        for pipelines in all {
+            // An error is the end of the watch, and of the operator.
+            pipelines.wait_until_ready().await.ok();
+        }
+    }
+
     /// All pipelines that are watched; one that cannot be read is left out.
     pub(crate) fn pipelines(&self) -> Vec<Arc<DeserializeGuard<LogPipeline>>> {
         let all = lock(&self.pipelines);
@@ -171,6 +180,8 @@ fn reference(families: &[MetricFamily]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher;
     use serde_json::json;
 
     use super::*;
@@ -190,6 +201,20 @@ mod tests {
             ]},
         }))
         .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_was_not_listed_yet_is_waited_for() {
+        let metrics = Metrics::default();
+        let (first, mut told) = store();
+        metrics.watch(first);
+        let (second, mut late) = store();
+        metrics.watch(second);
+        told.apply_watcher_event(&watcher::Event::InitDone);
+        let mut all_told = std::pin::pin!(metrics.all_told());
+        assert!(futures::poll!(&mut all_told).is_pending());
+        late.apply_watcher_event(&watcher::Event::InitDone);
+        all_told.await;
     }
 
     fn text(metrics: &Metrics, pipelines: &[LogPipeline]) -> String {

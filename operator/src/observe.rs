@@ -4,8 +4,9 @@
 //! them (what to remove, whether a checkpoint was ever made) must not be decided by a cache.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::Client;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
+use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE};
@@ -102,10 +103,38 @@ impl Live {
         })
     }
 
+    /// An object that goes with an earlier pipeline of the same name, or just goes. Whoever took it for this
+    /// pipeline's own would lose it in the middle of its work. A StatefulSet of this one is left out: `volumes` makes
+    /// it anew around its pods.
+    pub(crate) fn ending(&self, uid: &str) -> Option<String> {
+        let object = self.objects.iter().find(|object| {
+            let metadata = &object.value.metadata;
+            let is_owned = owners(metadata, "LogPipeline").any(|owner| owner.uid != uid);
+            is_owned || (object.kind != Kind::StatefulSet && metadata.deletion_timestamp.is_some())
+        });
+        if let Some(object) = object {
+            return Some(format!("{:?} {}", object.kind, object.name()));
+        }
+        let is_there = |owner: &OwnerReference| {
+            let mut objects = self.objects.iter();
+            objects.any(|object| object.value.metadata.uid.as_ref() == Some(&owner.uid))
+        };
+        let claim = self
+            .claims
+            .iter()
+            .find(|claim| owners(&claim.metadata, "StatefulSet").any(|owner| !is_there(owner)));
+        claim.map(|claim| format!("PersistentVolumeClaim {}", claim.name_any()))
+    }
+
     /// Puts an object in the place of the one it was.
     pub(crate) fn put(&mut self, object: Object) {
         self.objects
             .retain(|old| old.kind != object.kind || old.name() != object.name());
         self.objects.push(object);
     }
+}
+
+fn owners<'a>(metadata: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a OwnerReference> {
+    let owners = metadata.owner_references.iter().flatten();
+    owners.filter(move |owner| owner.kind == kind)
 }

@@ -32,6 +32,8 @@ struct Broker {
     uid: Option<String>,
     address: Option<String>,
     ready: bool,
+    /// Its process runs, whatever the probes say.
+    runs: bool,
     outdated: bool,
 }
 
@@ -97,6 +99,7 @@ fn broker(pod: &Pod, revision: &str) -> Option<Broker> {
         address: status.and_then(|status| status.pod_ip.clone()),
         // One that goes is as good as gone.
         ready: pods::is_ready(pod) && pod.metadata.deletion_timestamp.is_none(),
+        runs: pods::is_running(pod, "kafka"),
         outdated: pod.metadata.deletion_timestamp.is_none()
             && pod
                 .labels()
@@ -113,11 +116,16 @@ fn first(brokers: &[Broker], replicas: i32) -> Next {
     if !brokers.iter().any(|broker| broker.outdated) {
         return Next::Done;
     }
-    // One that does not work may only get better by it.
-    if let Some(broken) = brokers.iter().filter(outdated).find(|broker| !broker.ready) {
+    // One that does not work may only get better by it. One that runs may recover by itself: it must not follow
+    // another one into settings that no broker starts with.
+    let waits_for = brokers
+        .iter()
+        .find(|broker| !broker.ready && !broker.outdated);
+    let mut broken = brokers.iter().filter(outdated).filter(|one| !one.ready);
+    if let Some(broken) = broken.find(|broken| !broken.runs || waits_for.is_none()) {
         return Next::Restart(broken.clone());
     }
-    if let Some(other) = brokers.iter().find(|broker| !broker.ready) {
+    if let Some(other) = waits_for {
         return Next::Wait(format!("{} is not ready yet", other.pod));
     }
     if (brokers.len() as i32) < replicas {
@@ -195,6 +203,7 @@ mod tests {
                 uid: None,
                 address: Some("10.0.0.1".to_owned()),
                 ready: ready[id as usize],
+                runs: true,
                 outdated: outdated[id as usize],
             })
             .collect()
@@ -229,6 +238,30 @@ mod tests {
     fn one_that_does_not_work_is_the_first() {
         let brokers = three([true; 3], [true, false, true]);
         assert_eq!(restarts(first(&brokers, 3)), 1);
+    }
+
+    #[test]
+    fn one_that_may_recover_does_not_follow_another_into_bad_settings() {
+        let mut brokers = three([false, true, true], [false, false, true]);
+        match first(&brokers, 3) {
+            Next::Wait(why) => assert_eq!(why, "shop-kafka-0 is not ready yet"),
+            other => panic!("{other:?}"),
+        }
+        brokers[1].runs = false;
+        assert_eq!(restarts(first(&brokers, 3)), 1);
+    }
+
+    #[test]
+    fn brokers_that_all_ended_are_all_restarted_when_the_manifest_is_mended() {
+        let mut brokers = three([true; 3], [false; 3]);
+        for broker in &mut brokers {
+            broker.runs = false;
+        }
+        for id in 0..3 {
+            assert_eq!(restarts(first(&brokers, 3)), id);
+            // It starts, and has no quorum yet.
+            brokers[id as usize].outdated = false;
+        }
     }
 
     #[test]

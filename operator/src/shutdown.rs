@@ -107,10 +107,12 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     Ok(true)
 }
 
-/// Whether a StatefulSet or a pod of it is there.
+/// Whether a StatefulSet is there, or pods of it that belong to nobody. Where the collector has removed it, it has seen
+/// to the pods, too, and would only remove it again.
 fn runs(set: &Object, live: &Live) -> bool {
     let is_of = |pod: &Pod| pod.labels().get(COMPONENT).map(String::as_str) == set.label(COMPONENT);
-    live.find(set.kind, set.name()).is_some() || live.pods.iter().any(is_of)
+    let is_left = |pod: &Pod| is_of(pod) && pod.owner_references().is_empty();
+    live.find(set.kind, set.name()).is_some() || live.pods.iter().any(is_left)
 }
 
 async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {

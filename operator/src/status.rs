@@ -3,7 +3,7 @@
 //! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
 //! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use logpipe_api::LogPipeline;
@@ -14,13 +14,17 @@ use logpipe_api::pipeline::{
 
 use crate::apply::ApplyError;
 use crate::desired;
-use crate::desired::names::{Component, selector_text};
-use crate::object::Kind;
+use crate::desired::kafka::CONTROLLERS;
+use crate::desired::names::{COMPONENT, Component, Names, selector_text};
+use crate::object::{Kind, Object};
 use crate::observe::Live;
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
 pub mod pods;
+
+/// How long brokers may take to find together: a log of some size is read again after a crash.
+const QUORUM_TAKES: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why something is as it is, in one word. Scripts match on them: they are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub enum Reason {
     VolumesGrowing,
     /// A volume was not allowed to grow.
     VolumesRefused,
+    /// There was a quorum, and no broker has been ready for a while.
+    QuorumLost,
     /// What the part needs is not there yet.
     Waiting,
     /// The topic is what the manifest says.
@@ -65,6 +71,8 @@ pub enum Reason {
     WorkersStarting,
     /// A pod's process ends again and again.
     PodFailing,
+    /// A pod is not made: it is refused.
+    PodsNotMade,
     /// A pod finds no node.
     PodUnschedulable,
     /// A pod's image is not to be had.
@@ -88,6 +96,7 @@ impl Reason {
             Self::BrokersRestarting => "BrokersRestarting",
             Self::VolumesGrowing => "VolumesGrowing",
             Self::VolumesRefused => "VolumesRefused",
+            Self::QuorumLost => "QuorumLost",
             Self::Waiting => "Waiting",
             Self::TopicReady => "TopicReady",
             Self::TopicPending => "TopicPending",
@@ -97,6 +106,7 @@ impl Reason {
             Self::WorkersRunning => "WorkersRunning",
             Self::WorkersStarting => "WorkersStarting",
             Self::PodFailing => "PodFailing",
+            Self::PodsNotMade => "PodsNotMade",
             Self::PodUnschedulable => "PodUnschedulable",
             Self::ImageUnavailable => "ImageUnavailable",
             Self::VolumesMissing => "VolumesMissing",
@@ -108,9 +118,24 @@ impl Reason {
 #[derive(Debug)]
 pub enum Outcome<'a> {
     /// The manifest cannot be carried out; what runs goes on as it is.
-    Invalid(&'a [Fault]),
+    Invalid(Invalid<'a>),
+    /// This object is still on its way out, and nothing is made before it is gone.
+    Ending(&'a str),
     /// It was applied, as far as that went.
     Applied(Applied<'a>),
+}
+
+/// What was not carried out, and what is there all the same.
+#[derive(Debug)]
+pub struct Invalid<'a> {
+    /// Why not.
+    pub faults: &'a [Fault],
+    /// What is.
+    pub live: &'a Live,
+    /// Checkpoints that were made once and are gone.
+    pub lost: &'a [String],
+    /// What was committed.
+    pub progress: Option<Progress>,
 }
 
 /// What was applied and seen.
@@ -128,6 +153,8 @@ pub struct Applied<'a> {
     pub restarts: Option<&'a str>,
     /// What is to come until volumes have their size.
     pub growing: &'a [Growth],
+    /// What lacks pods for a while.
+    pub lacking: &'a [&'a Object],
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
@@ -176,18 +203,22 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
         ..old.clone()
     };
     let (summary, parts) = match outcome {
-        Outcome::Invalid(faults) => {
-            let text = faults
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
+        Outcome::Invalid(invalid) => {
+            count(&mut status, invalid.live, object, invalid.progress.as_ref());
+            let faults = invalid.faults.iter().map(ToString::to_string);
+            let text: Vec<String> = faults.chain(missing(invalid.lost, object)).collect();
+            let text = text.join("; ");
             (Part::stalled(Reason::InvalidSpec, text), Vec::new())
+        }
+        Outcome::Ending(object) => {
+            let text = format!("{object} is being deleted: waiting until it is gone");
+            (Part::pending(Reason::Waiting, text), Vec::new())
         }
         Outcome::Applied(applied) => {
             describe(&mut status, applied);
+            count(&mut status, applied.live, object, applied.progress.as_ref());
             let parts = parts(applied);
-            (summary(applied, &parts), parts)
+            (summary(object, applied, &parts), parts)
         }
     };
     let generation = object.metadata.generation.unwrap_or_default();
@@ -260,31 +291,21 @@ impl Conditions<'_> {
     }
 }
 
-fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
+fn summary(object: &LogPipeline, applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
     if let Some(error) = applied.error {
-        let text = format!("{error}: {}", said(error.cause()));
-        return if is_permanent(error.cause()) {
+        let cause = error.cause();
+        let text = match cause {
+            Some(cause) => format!("{error}: {}", said(cause)),
+            None => error.to_string(),
+        };
+        return if cause.is_none_or(is_permanent) {
             Part::stalled(Reason::ApplyFailed, text)
         } else {
             Part::pending(Reason::ApplyFailed, text)
         };
     }
-    if let Some(lost) = applied.lost.first() {
-        let many = if applied.lost.len() > 1 {
-            format!(" and {} more", applied.lost.len() - 1)
-        } else {
-            String::new()
-        };
-        return Part::stalled(
-            Reason::CheckpointMissing,
-            format!(
-                "ConfigMap {lost}{many} is gone, and without it nobody knows what was written; it is not made anew, \
-                 because every line would be written again. Set spec.suspend: All, make it from the files in the \
-                 sink with `logpipe checkpoint rebuild {name} -n {namespace}`, and set suspend back",
-                name = applied.pipeline.name,
-                namespace = applied.pipeline.namespace,
-            ),
-        );
+    if let Some(text) = missing(applied.lost, object) {
+        return Part::stalled(Reason::CheckpointMissing, text);
     }
     let not_ready = |(_, part): &&(&str, Part)| !part.ready;
     let stalled = parts.iter().find(|(_, part)| part.stalled);
@@ -302,6 +323,23 @@ fn summary(applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
             "source and ETL are held back by spec.suspend",
         ),
     }
+}
+
+/// What is to do when checkpoints are gone.
+fn missing(lost: &[String], object: &LogPipeline) -> Option<String> {
+    let first = lost.first()?;
+    let many = if lost.len() > 1 {
+        format!(" and {} more", lost.len() - 1)
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "ConfigMap {first}{many} is gone, and without it nobody knows what was written; it is not made anew, \
+         because every line would be written again. Set spec.suspend: All, make it from the files in the \
+         sink with `logpipe checkpoint rebuild {name} -n {namespace}`, and set suspend back",
+        name = object.metadata.name.as_deref().unwrap_or_default(),
+        namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
+    ))
 }
 
 /// What the API server said, without the rest of its answer.
@@ -345,7 +383,7 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let set = set(applied, &pipeline.names.kafka());
     let ready = set
         .as_ref()
-        .map_or(0, |set| stay(applied, Component::Kafka, set));
+        .map_or(0, |set| stay(applied.live, Component::Kafka, set));
     if let Some(growing) = growing(applied, Component::Kafka) {
         return growing;
     }
@@ -356,8 +394,39 @@ fn kafka(applied: &Applied<'_>) -> Part {
     if ready >= kafka.replicas {
         return Part::ready(Reason::BrokersReady, text);
     }
-    trouble(applied, Component::Kafka)
-        .unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text))
+    let trouble = trouble(applied, Component::Kafka);
+    let part = trouble.unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text));
+    // Other troubles have a remedy of their own.
+    let is_plain = matches!(part.reason, Reason::BrokersStarting | Reason::PodFailing);
+    if kafka.bootstrapped && is_plain && no_controller_for_long(applied, kafka.replicas) {
+        return without_quorum(pipeline, &part.message);
+    }
+    part
+}
+
+/// Whether none of the brokers that vote has been ready for a while, though their pods are there.
+fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
+    (0..replicas.min(CONTROLLERS)).all(|id| {
+        let name = format!("{}-{id}", applied.pipeline.names.kafka());
+        let mut pods = applied.live.pods(Component::Kafka);
+        let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name));
+        let since = pod.and_then(pods::unready_since);
+        since.is_some_and(|since| applied.now.duration_since(since) >= QUORUM_TAKES)
+    })
+}
+
+/// A disk that is empty must not found a quorum again, and waits for the others for ever.
+fn without_quorum(pipeline: &Pipeline, message: &str) -> Part {
+    let (name, namespace) = (&pipeline.name, &pipeline.namespace);
+    let text = format!(
+        "{message}; no broker was ready for {} minutes, though there was a quorum once. If a disk was lost or its \
+         claim removed: bring the claims data-{kafka}-… back as they were, or begin anew: kubectl delete lp {name} \
+         -n {namespace}; kubectl delete pvc,configmap -l logpipe.dev/pipeline={name} -n {namespace}; then apply it \
+         with another spec.sink.s3.prefix",
+        QUORUM_TAKES.as_mins(),
+        kafka = pipeline.names.kafka(),
+    );
+    Part::stalled(Reason::QuorumLost, text)
 }
 
 fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {
@@ -408,7 +477,7 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied, Component::Source, &set);
+    let ready = stay(applied.live, Component::Source, &set);
     if current_replicas(&set, ready) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
@@ -433,7 +502,7 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the workers wait for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied, Component::Etl, &set);
+    let ready = stay(applied.live, Component::Etl, &set);
     let all = pipeline.etl.replicas;
     let mut text = format!("{ready} of {all} workers are ready");
     let partitions = pipeline.topic.partitions as i32;
@@ -458,16 +527,18 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
 }
 
 fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let trouble = applied
-        .live
-        .pods(component)
-        .find_map(|pod| pods::trouble(pod, applied.now))?;
-    Some(Part {
-        ready: false,
-        stalled: trouble.stalled,
-        reason: trouble.reason,
-        message: trouble.message,
-    })
+    let mut pods = applied.live.pods(component);
+    if let Some(trouble) = pods.find_map(|pod| pods::trouble(pod, applied.now)) {
+        return Some(Part {
+            ready: false,
+            stalled: trouble.stalled,
+            reason: trouble.reason,
+            message: trouble.message,
+        });
+    }
+    let mut lacking = applied.lacking.iter();
+    let lacking = lacking.find(|object| object.label(COMPONENT) == Some(component.as_str()))?;
+    Some(Part::pending(Reason::PodsNotMade, pods::not_made(lacking)))
 }
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
@@ -503,8 +574,8 @@ fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
 }
 
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
-fn stay(applied: &Applied<'_>, component: Component, set: &StatefulSet) -> i32 {
-    let pods = applied.live.pods(component);
+fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
+    let pods = live.pods(component);
     let ending =
         pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
     (ready_replicas(set) - ending.count() as i32).max(0)
@@ -514,7 +585,6 @@ fn stay(applied: &Applied<'_>, component: Component, set: &StatefulSet) -> i32 {
 fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
     let pipeline = applied.pipeline;
     let kafka = pipeline.kafka.as_ref();
-    let brokers = kafka.and_then(|_| set(applied, &pipeline.names.kafka()));
     status.kafka = Some(KafkaStatus {
         mode: if kafka.is_some() {
             "Managed"
@@ -525,11 +595,7 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
         cluster_id: kafka.map(|kafka| kafka.cluster_id.clone()),
         bootstrap_servers: pipeline.kafka_settings.bootstrap_servers.join(","),
         replicas: kafka.map(|kafka| kafka.replicas),
-        ready_replicas: kafka.map(|_| {
-            brokers
-                .as_ref()
-                .map_or(0, |set| stay(applied, Component::Kafka, set))
-        }),
+        ready_replicas: kafka.map(|_| 0),
     });
     let job: Option<Job> = applied
         .live
@@ -540,17 +606,13 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
             partitions: pipeline.topic.partitions as i32,
         });
     }
-    let workers = set(applied, &pipeline.names.etl());
-    let replicas = workers.as_ref().and_then(|set| set.status.as_ref());
     status.etl = Some(EtlStatus {
-        replicas: replicas.map_or(0, |status| status.replicas),
-        ready_replicas: workers
-            .as_ref()
-            .map_or(0, |set| stay(applied, Component::Etl, set)),
+        replicas: 0,
+        ready_replicas: 0,
         selector: selector_text(&pipeline.name, Component::Etl),
     });
     let prefix = pipeline.names.checkpoint();
-    let objects = desired::partition_objects(&prefix, pipeline.topic.partitions);
+    let objects = desired::checkpoint_names(&prefix, pipeline.topic.partitions);
     if objects
         .iter()
         .all(|name| applied.live.find(Kind::ConfigMap, name).is_some())
@@ -559,7 +621,35 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
             partitions: pipeline.topic.partitions as i32,
         });
     }
-    if applied.progress.is_some() {
-        status.progress.clone_from(&applied.progress);
+}
+
+/// What of it changes all the time, whether the manifest can be carried out or not.
+fn count(
+    status: &mut LogPipelineStatus,
+    live: &Live,
+    object: &LogPipeline,
+    progress: Option<&Progress>,
+) {
+    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+    let set = |name: String| live.typed::<StatefulSet>(Kind::StatefulSet, &name);
+    let ready = |set: &Option<StatefulSet>, component| {
+        let set = set.as_ref();
+        set.map_or(0, |set| stay(live, component, set))
+    };
+    if let Some(KafkaStatus {
+        ready_replicas: Some(count),
+        ..
+    }) = &mut status.kafka
+    {
+        *count = ready(&set(names.kafka()), Component::Kafka);
+    }
+    if let Some(etl) = &mut status.etl {
+        let workers = set(names.etl());
+        etl.ready_replicas = ready(&workers, Component::Etl);
+        let status = workers.and_then(|set| set.status);
+        etl.replicas = status.map_or(0, |status| status.replicas);
+    }
+    if let Some(progress) = progress {
+        status.progress = Some(progress.clone());
     }
 }

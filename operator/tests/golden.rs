@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
@@ -93,4 +94,21 @@ fn each_manifest_becomes_its_objects() {
         );
     }
     assert!(cases >= 6, "only {cases} cases were found");
+}
+
+/// Without it the script would blame the cluster's DNS after two minutes.
+#[test]
+fn an_image_without_a_tool_is_told_at_once() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/desired/kafka/start.sh");
+    let mut shell = Command::new("/bin/sh");
+    shell.arg(script).env_clear().env("PATH", "/nowhere");
+    for name in ["LOGPIPE_POD_NAME", "LOGPIPE_POD_IP", "LOGPIPE_NODES"] {
+        shell.env(name, "shop-kafka-0");
+    }
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Kafka's image has no nslookup: name one that has it in spec.images.kafka\n"
+    );
 }

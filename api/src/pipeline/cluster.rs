@@ -156,7 +156,7 @@ pub struct Images {
     /// Generator, producer and ETL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Image>,
-    /// Kafka: any image with `/opt/kafka/libs`, a `java` on the path and a shell.
+    /// Kafka: any image with `/opt/kafka/libs`, and on the path `java`, `nslookup`, `grep` and a shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Image>,
     /// When an image is pulled.

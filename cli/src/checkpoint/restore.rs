@@ -210,7 +210,8 @@ impl Plan {
         let completed = plans::complete(base, &survey.plans, needed)
             .context("the stored plans (key `plan`) cannot be used")?;
         let new = completed.or(of_file.filter(|_| standing.is_none()));
-        if new.is_some() {
+        // Where there are none anywhere, what holds them may still be gone.
+        if new.is_some() || old.is_none() {
             self.changes.push(Change {
                 key: PLAN_KEY.to_owned(),
                 old: old.cloned(),

@@ -4,6 +4,7 @@
 //! is nothing to ask whether it is alive: a role that cannot go on ends by itself, and one that waits for Kafka or
 //! the bucket must not be killed for it.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -19,7 +20,7 @@ pub(super) fn start(role: Role, counters: Arc<Counters>) -> anyhow::Result<()> {
     let Some(address) = MetricsSettings::from_env(std::env::vars())?.listen else {
         return Ok(());
     };
-    let listener = std::net::TcpListener::bind(&address)
+    let listener = listen(&address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("cannot listen on {address} (LOGPIPE_METRICS_LISTEN)"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -43,6 +44,14 @@ pub(super) fn start(role: Role, counters: Arc<Counters>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `[::]` is every address of both kinds. On a node without IPv6 it is none.
+fn listen(address: &str) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).or_else(|error| match address.strip_prefix("[::]:") {
+        Some(port) => TcpListener::bind(format!("0.0.0.0:{port}")),
+        None => Err(error),
+    })
+}
+
 fn router(role: Role, counters: Arc<Counters>) -> Router {
     let plain = [(
         header::CONTENT_TYPE,
@@ -52,4 +61,17 @@ fn router(role: Role, counters: Arc<Counters>) -> Router {
     Router::new()
         .route("/metrics", get(text))
         .route("/readyz", get(|| async { "ready\n" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_also_that_of_version_4() {
+        let listener = listen("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(listener.accept().is_ok());
+    }
 }

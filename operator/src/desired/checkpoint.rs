@@ -21,19 +21,18 @@ pub(super) fn objects(pipeline: &Pipeline) -> Vec<Object> {
         .collect()
 }
 
-/// Their names, each once.
+/// Their names.
 pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
     let prefix = pipeline.names.checkpoint();
-    let mut names = partition_objects(&prefix, pipeline.topic.partitions);
-    names.push(checkpoint_object(&prefix, PLAN_KEY));
-    names
+    object_names(&prefix, pipeline.topic.partitions)
 }
 
-/// The names of the objects of `partitions` partitions, each once.
-pub fn partition_objects(prefix: &str, partitions: u32) -> Vec<String> {
+/// The names of the objects of `partitions` partitions and of the plans, each once.
+pub fn object_names(prefix: &str, partitions: u32) -> Vec<String> {
     let object = |partition| checkpoint_object(prefix, &partition_key(partition));
     let mut names: Vec<String> = (0..partitions).map(object).collect();
     names.dedup();
+    names.push(checkpoint_object(prefix, PLAN_KEY));
     names
 }
 
@@ -55,8 +54,11 @@ mod tests {
 
     #[test]
     fn an_object_of_many_partitions_stands_once() {
-        let names = partition_objects("shop-checkpoint", 273);
-        assert_eq!(names.len(), 256 + 3);
-        assert_eq!(names.last().unwrap(), "shop-checkpoint-g00002");
+        let names = object_names("shop-checkpoint", 273);
+        assert_eq!(names.len(), 256 + 3 + 1);
+        assert_eq!(
+            names[256 + 2..],
+            ["shop-checkpoint-g00002", "shop-checkpoint-plan"]
+        );
     }
 }

@@ -236,7 +236,7 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
 fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTemplateSpec {
     let files = serde_json::to_vec(&config.data).expect("text is JSON");
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container(pipeline, kafka)]);
-    spec.init_containers = Some(vec![probe_container(pipeline)]);
+    spec.init_containers = Some(vec![probe_container(pipeline, kafka)]);
     spec.volumes = Some(vec![
         files_volume(pipeline),
         pod::scratch("tmp", "64Mi"),
@@ -306,19 +306,19 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
 }
 
 /// Copies the probe from the image of the workers: Kafka's image need not be ours.
-fn probe_container(pipeline: &Pipeline) -> Container {
+fn probe_container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
     Container {
         name: "probe".to_owned(),
         image: Some(pipeline.images.worker.clone()),
         command: Some(vec!["/usr/local/bin/logpipe-probe".to_owned()]),
         args: Some(vec!["install".to_owned(), PROBE.to_owned()]),
-        resources: Some(pod::resources(
+        resources: Some(pod::resources_beside(
             Usual {
                 cpu: "10m",
                 memory: "16Mi",
                 memory_limit: "64Mi",
             },
-            None,
+            kafka.resources.as_ref(),
         )),
         volume_mounts: Some(vec![pod::mount("probe", PROBE_FOLDER)]),
         ..pod::container(pipeline)

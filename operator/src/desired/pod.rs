@@ -176,7 +176,7 @@ pub(super) const GENERATOR_METRICS: (&str, u16) = ("metrics-gen", 9465);
 /// Lets a worker tell its metrics there, and makes it ready when the port answers.
 pub(super) fn observe(container: &mut Container, (name, port): (&str, u16)) {
     let settings = MetricsSettings {
-        listen: Some(format!("0.0.0.0:{port}")),
+        listen: Some(format!("[::]:{port}")),
     };
     let told = container.env.get_or_insert_default();
     told.extend(env(settings.to_env()));
@@ -274,6 +274,22 @@ pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> Resource
         limits: Some(limits),
         ..ResourceRequirements::default()
     }
+}
+
+/// The component's own, and the CPU limit of a container that the manifest says more of: a quota that counts limits
+/// takes no pod in which one has none.
+pub(super) fn resources_beside(
+    usual: Usual<'_>,
+    other: Option<&Resources>,
+) -> ResourceRequirements {
+    let limits = other.and_then(|other| other.limits.as_ref());
+    let cpu = limits.and_then(|limits| limits.cpu.clone());
+    let only = |cpu| Amounts { cpu, memory: None };
+    let asked = Resources {
+        requests: Some(only(Some(usual.cpu.to_owned()))),
+        limits: Some(only(cpu)),
+    };
+    resources(usual, Some(&asked))
 }
 
 fn amounts(amounts: Option<&Amounts>) -> BTreeMap<String, Quantity> {

@@ -51,7 +51,8 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     variables.extend(pipeline.kafka_settings.to_env());
     let (volumes, mounts) = pod::secrets(&pipeline.kafka_secrets);
     let mut container = pod::worker(pipeline, "topic", pod::env(variables));
-    container.resources = Some(pod::resources(USUAL, None));
+    let beside = pipeline.etl.resources.as_ref();
+    container.resources = Some(pod::resources_beside(USUAL, beside));
     container.volume_mounts = (!mounts.is_empty()).then_some(mounts);
     let mut spec = pod::spec(pipeline, 10, vec![container]);
     // In the same pod again, whose last message says why.

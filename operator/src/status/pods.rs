@@ -1,9 +1,14 @@
 //! What is wrong with a pod, in words. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use kube::ResourceExt;
+use serde_json::Value;
 
 use super::Reason;
+use crate::desired::names::COMPONENT;
+use crate::object::{Kind, Object};
+use crate::observe::Live;
 
 /// Bytes of a process' last words that stand in a condition.
 const WORDS: usize = 600;
@@ -22,8 +27,15 @@ pub struct Trouble {
 /// How long volumes may take before it is said that they do.
 const VOLUMES_TAKE: SignedDuration = SignedDuration::from_secs(30);
 
-/// The first thing that is wrong with a pod, if it is more than a start that takes its time.
+/// How long a disk may take to come from another node: six minutes when that one is dead, and some.
+const DISKS_TAKE: SignedDuration = SignedDuration::from_mins(8);
+
+/// The first thing that is wrong with a pod, if it is more than a start that takes its time. One that ends says no
+/// more what is wrong: it loses its volumes, and its processes are told to go.
 pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(text) = unschedulable(pod) {
@@ -35,27 +47,72 @@ pub fn trouble(pod: &Pod, now: Timestamp) -> Option<Trouble> {
             stalled: false,
         });
     }
-    if let Some(missing) = volumes(pod, now) {
+    if let Some((missing, stalled)) = volumes(pod, now) {
         return Some(Trouble {
             reason: Reason::VolumesMissing,
             message: format!(
                 "pod {name} waits for its volumes. Are these in namespace {namespace}: {missing}? \
                  See kubectl describe pod -n {namespace} {name}"
             ),
-            stalled: true,
+            stalled,
         });
     }
     containers(pod).find_map(|container| container_trouble(namespace, name, container))
 }
 
+/// Whether a StatefulSet has fewer pods than it wants, or a Job that is not done has none.
+pub fn are_missing(object: &Object, live: &Live) -> bool {
+    let number = |pointer| object.value.data.pointer(pointer).and_then(Value::as_u64);
+    let wanted = match object.kind {
+        Kind::StatefulSet => number("/spec/replicas").unwrap_or(0),
+        Kind::Job => 1_u64.saturating_sub(number("/status/succeeded").unwrap_or(0)),
+        _ => return false,
+    };
+    let is_of =
+        |pod: &&Pod| pod.labels().get(COMPONENT).map(String::as_str) == object.label(COMPONENT);
+    (live.pods.iter().filter(is_of).count() as u64) < wanted
+}
+
+/// What to do about pods that are missing.
+pub fn not_made(object: &Object) -> String {
+    let kind = object.kind.resource();
+    let (what, name) = (kind.kind.to_lowercase(), object.name());
+    let namespace = object
+        .value
+        .metadata
+        .namespace
+        .as_deref()
+        .unwrap_or_default();
+    format!(
+        "not all pods of {} {name} are made: kubectl describe {what} {name} -n {namespace} says why",
+        kind.kind
+    )
+}
+
 /// Whether its probes say so. One that ends may still be ready.
 pub fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let mut conditions = status
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    ready_condition(pod).is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when it is not.
+pub fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = ready_condition(pod).filter(|ready| ready.status != "True")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let mut conditions = conditions.iter();
+    conditions.find(|condition| condition.type_ == "Ready")
+}
+
+/// Whether the process of this container runs now.
+pub fn is_running(pod: &Pod, container: &str) -> bool {
+    let mut own = containers(pod).filter(|status| status.name == container);
+    own.any(|status| {
+        let state = status.state.as_ref();
+        state.is_some_and(|state| state.running.is_some())
+    })
 }
 
 /// Those that come first, too: nothing starts before they have ended well.
@@ -78,26 +135,28 @@ fn unschedulable(pod: &Pod) -> Option<&str> {
 }
 
 /// What a pod mounts, when it has a node and no sandbox for a while: the kubelet mounts first. Whether a Secret is
-/// there we do not ask: we may read none.
-fn volumes(pod: &Pod, now: Timestamp) -> Option<String> {
+/// there we do not ask: we may read none. And whether a person must act: a disk may still be on its way.
+fn volumes(pod: &Pod, now: Timestamp) -> Option<(String, bool)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let find = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
-    let sandbox = find("PodReadyToStartContainers")?;
-    let since = find("PodScheduled")?.last_transition_time.as_ref()?.0;
-    if sandbox.status != "False" || now.duration_since(since) < VOLUMES_TAKE {
+    let mut conditions = conditions.iter();
+    let sandbox = conditions.find(|one| one.type_ == "PodReadyToStartContainers")?;
+    let takes = now.duration_since(sandbox.last_transition_time.as_ref()?.0);
+    if sandbox.status != "False" || takes < VOLUMES_TAKE {
         return None;
     }
-    let mut names = Vec::new();
+    let (mut names, mut disks) = (Vec::new(), false);
     for volume in pod.spec.as_ref()?.volumes.iter().flatten() {
-        let secret = volume
-            .secret
-            .as_ref()
-            .and_then(|secret| secret.secret_name.as_ref());
+        let secret = volume.secret.as_ref();
+        let secret = secret.and_then(|secret| secret.secret_name.as_ref());
         names.extend(secret.map(|name| format!("Secret {name}")));
+        let map = volume.config_map.as_ref();
+        names.extend(map.map(|map| format!("ConfigMap {}", map.name)));
         let claim = volume.persistent_volume_claim.as_ref();
         names.extend(claim.map(|claim| format!("PersistentVolumeClaim {}", claim.claim_name)));
+        disks |= claim.is_some();
     }
-    (!names.is_empty()).then(|| names.join(", "))
+    let stalled = !disks || takes >= DISKS_TAKE;
+    (!names.is_empty()).then(|| (names.join(", "), stalled))
 }
 
 fn container_trouble(namespace: &str, pod: &str, container: &ContainerStatus) -> Option<Trouble> {
@@ -203,7 +262,8 @@ fn last_words(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     use super::*;
 
@@ -305,24 +365,47 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_pod_without_its_secret_names_it() {
-        let pod: Pod = serde_json::from_value(json!({
+    fn without_a_sandbox(volume: &Value) -> Pod {
+        serde_json::from_value(json!({
             "metadata": {"name": "shop-etl-0", "namespace": "data"},
-            "spec": {"containers": [], "volumes": [{"name": "s", "secret": {"secretName": "s3-key"}}]},
+            "spec": {"containers": [], "volumes": [volume]},
             "status": {"conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"},
-                {"type": "PodReadyToStartContainers", "status": "False"},
+                {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": "1970-01-01T01:00:00Z"},
             ]},
         }))
-        .unwrap();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(trouble(&pod, at(29)), None);
-        let trouble = trouble(&pod, at(30)).unwrap();
-        assert!(
-            trouble.message.contains("Secret s3-key"),
-            "{}",
-            trouble.message
-        );
+        .unwrap()
+    }
+
+    fn an_hour_and(seconds: i64) -> Timestamp {
+        Timestamp::from_second(3600 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_pod_without_its_secret_names_it() {
+        let secret = json!({"name": "s", "secret": {"secretName": "s3-key"}});
+        let pod = without_a_sandbox(&secret);
+        assert_eq!(trouble(&pod, an_hour_and(29)), None);
+        let trouble = trouble(&pod, an_hour_and(30)).unwrap();
+        let text = &trouble.message;
+        assert!(text.contains("Secret s3-key") && trouble.stalled, "{text}");
+    }
+
+    #[test]
+    fn a_disk_on_its_way_from_a_dead_node_is_nobodys_to_mend() {
+        let disk = json!({"name": "d", "persistentVolumeClaim": {"claimName": "data-0"}});
+        let pod = without_a_sandbox(&disk);
+        let late = trouble(&pod, an_hour_and(6 * 60 + 30)).unwrap();
+        assert!(late.message.contains("PersistentVolumeClaim data-0") && !late.stalled);
+        assert!(trouble(&pod, an_hour_and(8 * 60)).unwrap().stalled);
+    }
+
+    #[test]
+    fn a_pod_that_ends_is_no_trouble() {
+        let secret = json!({"name": "s", "secret": {"secretName": "s3-key"}});
+        for mut pod in [without_a_sandbox(&secret), pod(ended(143, ""))] {
+            pod.metadata.deletion_timestamp = Some(Time(an_hour_and(0)));
+            assert_eq!(trouble(&pod, an_hour_and(60)), None);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Hundreds of random edits, valid and invalid, end where a fresh install of the last manifest does.
 
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, ResourceExt};
 use logpipe_api::LogPipelineSpec;
 use serde_json::{Value, json};
 
@@ -156,6 +158,24 @@ impl Chain {
         server.edit(&self.spec).await.unwrap();
         self.spec
     }
+}
+
+/// A user who gives the workers a role of the cloud may name the account as we had: theirs must stay, also when the
+/// pipeline goes.
+pub(crate) async fn to_an_account_of_our_name(server: &Server) {
+    server.install(&quickstart()).await;
+    server.converge().await;
+    let accounts: Api<ServiceAccount> = Api::namespaced(server.admin.clone(), &server.namespace);
+    let ours = accounts.get("demo-etl").await.unwrap();
+    assert_eq!(ours.owner_references().len(), 1);
+    let mut spec = quickstart();
+    spec["etl"] = json!({"serviceAccountName": "demo-etl"});
+    server.edit(&spec).await.unwrap();
+    server.converge().await;
+    let theirs = accounts.get("demo-etl").await.unwrap();
+    assert_eq!(theirs.uid(), ours.uid());
+    assert_eq!(theirs.owner_references(), []);
+    assert_eq!(theirs.labels().len(), 0, "{:?}", theirs.labels());
 }
 
 /// Another one is other edits.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod again;
 mod crashes;
 mod edits;
 mod fake;
@@ -180,6 +181,36 @@ async fn what_somebody_changed_is_put_back() {
 }
 
 #[tokio::test]
+async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
+    edits::to_an_account_of_our_name(&Server::fake(&FakeApi::default())).await;
+}
+
+/// A quota that counts limits takes no pod with a container that has none.
+#[tokio::test]
+async fn a_manifest_can_give_each_container_a_cpu_limit() {
+    let mut spec = quickstart();
+    let limit = json!({"limits": {"cpu": "2"}});
+    spec["kafka"]["managed"]["resources"] = limit.clone();
+    spec["source"]["producer"] = json!({"resources": limit});
+    spec["etl"] = json!({"resources": limit});
+    let api = install(&spec);
+    converge(&api).await;
+    let mut seen = 0;
+    for key in api.keys() {
+        let object = api.get(&key).unwrap();
+        for list in ["initContainers", "containers"] {
+            let containers = object["spec"]["template"]["spec"][list].as_array();
+            for container in containers.into_iter().flatten() {
+                let limit = &container["resources"]["limits"]["cpu"];
+                assert_eq!(limit, "2", "{key} {}", container["name"]);
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 6, "probe, kafka, topic, generate, produce, etl");
+}
+
+#[tokio::test]
 async fn another_topic_is_another_job_and_the_old_one_goes() {
     let api = install(&quickstart());
     converge(&api).await;
@@ -218,12 +249,18 @@ async fn new_partitions_have_their_checkpoints_before_the_topic_has_them() {
 async fn a_checkpoint_that_is_gone_is_not_made_again() {
     let api = install(&quickstart());
     converge(&api).await;
-    let key = "configmaps/demo-checkpoint-p00001";
-    api.remove(key);
-    look(&api).await.unwrap();
-    assert_eq!(api.get(key), None);
-    is_ready(&api, "False", "CheckpointMissing");
-    assert_eq!(condition(&api, "Stalled").0, "True");
+    for name in ["p00001", "plan"] {
+        let key = format!("configmaps/demo-checkpoint-{name}");
+        let before = api.get(&key).unwrap();
+        api.remove(&key);
+        look(&api).await.unwrap();
+        assert_eq!(api.get(&key), None);
+        is_ready(&api, "False", "CheckpointMissing");
+        assert_eq!(condition(&api, "Stalled").0, "True");
+        api.put(&key, before);
+        look(&api).await.unwrap();
+        is_ready(&api, "True", "Running");
+    }
 }
 
 /// As `logpipe checkpoint rebuild` makes it: the labels by which we know our own, and the worker's data.
@@ -299,6 +336,36 @@ async fn a_wrong_edit_is_told_and_what_runs_goes_on() {
 }
 
 #[tokio::test]
+async fn what_runs_is_told_while_the_manifest_is_wrong() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["config"] = json!({"listeners": "x"});
+    edit(&api, &spec);
+    look(&api).await.unwrap();
+    let key = "configmaps/demo-checkpoint-p00001";
+    let mut map = api.get(key).unwrap();
+    map["data"]["p00001"] = json!(r#"{"v":1,"totals":{"rows":7,"dead":1,"files":2}}"#);
+    api.put(key, map);
+    let mut set = api.get("statefulsets/demo-etl").unwrap();
+    set["status"]["readyReplicas"] = json!(0);
+    api.put("statefulsets/demo-etl", set);
+    api.remove("configmaps/demo-checkpoint-p00002");
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "InvalidSpec");
+    let status = api.get(PIPELINE).unwrap()["status"].clone();
+    assert_eq!(status["progress"]["committedRows"], "7");
+    assert_eq!(status["etl"]["readyReplicas"], 0);
+    assert_eq!(status["kafka"]["readyReplicas"], 1);
+    let (_, _, message) = condition(&api, "Stalled");
+    assert!(
+        message.contains("config[listeners]")
+            && message.contains("ConfigMap demo-checkpoint-p00002 is gone"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_told_and_tried_again() {
     let api = install(&quickstart());
     api.refuse(&["statefulsets"]);
@@ -353,6 +420,34 @@ async fn a_pod_that_ends_is_not_told_as_ready() {
     }
 }
 
+/// The claims were removed, and the mark of a quorum was kept: the empty disk may not found another one.
+#[tokio::test]
+async fn brokers_that_find_no_quorum_are_told_with_both_ways_out() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let mut set = api.get("statefulsets/demo-kafka").unwrap();
+    set["status"]["readyReplicas"] = json!(0);
+    api.put("statefulsets/demo-kafka", set);
+    let mut waiting = pod("kafka");
+    for (minutes, told) in [(9, "BrokersStarting"), (11, "QuorumLost")] {
+        let since = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        waiting["status"] = json!({"conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": since.to_string()},
+        ]});
+        api.put("pods/demo-kafka-0", waiting.clone());
+        look(&api).await.unwrap();
+        is_ready(&api, "False", told);
+    }
+    let (stalled, _, message) = condition(&api, "Stalled");
+    assert_eq!(stalled, "True");
+    assert!(
+        message.contains("bring the claims data-demo-kafka-… back")
+            && message
+                .contains("kubectl delete pvc,configmap -l logpipe.dev/pipeline=demo -n data"),
+        "{message}"
+    );
+}
+
 #[tokio::test]
 async fn ready_says_that_the_manifest_as_it_is_runs() {
     let api = install(&quickstart());
@@ -400,6 +495,25 @@ async fn a_pipeline_ends_in_its_order() {
     api.remove("pods/demo-etl-0");
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none());
+}
+
+/// In the foreground the collector begins with what belongs to the pipeline.
+#[tokio::test]
+async fn a_set_that_the_collector_removed_is_not_made_again() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    for component in ["source", "kafka"] {
+        api.put(&format!("pods/demo-{component}-0"), pod(component));
+        api.remove(&format!("statefulsets/demo-{component}"));
+    }
+    let mut object = api.get(PIPELINE).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    api.put(PIPELINE, object);
+    look(&api).await.unwrap();
+    assert!(api.get(PIPELINE).is_some(), "its pods still end");
+    for component in ["source", "kafka"] {
+        assert_eq!(api.get(&format!("statefulsets/demo-{component}")), None);
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,15 @@ async fn random_edits_end_where_a_fresh_install_does() {
     assert_eq!(server.wire.forbidden(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
+    let Some(server) = server("account").await else {
+        return;
+    };
+    edits::to_an_account_of_our_name(&server).await;
+    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+}
+
 /// The number of workers has a default, because an autoscaler does nothing without a number; it must not be set back.
 #[tokio::test]
 async fn an_apply_without_replicas_leaves_what_a_scaler_set() {
@@ -153,6 +162,31 @@ async fn the_whole_operator_lives_on_roles_alone() {
         "{} writes by the whole operator",
         server.wire.writes().len()
     );
+}
+
+/// On a path that has gone silent nothing says that the lease is somebody else's meanwhile.
+#[tokio::test]
+async fn a_leader_that_cannot_renew_its_lease_ends_before_another_one_begins() {
+    let Some(server) = server("leader").await else {
+        return;
+    };
+    let config = OperatorConfig {
+        own_namespace: SYSTEM.to_owned(),
+        ..config()
+    };
+    let mut leadership = Leadership::ask(server.operator.clone(), &config)
+        .await
+        .unwrap();
+    leadership.won().await;
+    let lost = leadership.lost();
+    tokio::pin!(lost);
+    let while_it_renews = tokio::time::timeout(Duration::from_secs(17), &mut lost).await;
+    assert!(while_it_renews.is_err());
+    server.wire.crash_after(0);
+    let silent = tokio::time::timeout(Duration::from_secs(15), lost).await;
+    assert!(silent.is_ok());
+    server.wire.revive();
+    leadership.release().await;
 }
 
 /// Until the operator has told that all of the manifest as it is now runs, and writes no more.

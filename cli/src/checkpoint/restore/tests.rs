@@ -53,12 +53,12 @@ fn what_fits_is_kept_and_what_was_never_written_needs_its_object() {
     let found = stored([("p00000", value(0, "topic"))]);
     let plan = plan(&survey(), &found, &FROM_SINK).unwrap();
     assert_eq!(actions(&plan), [Action::Kept, Action::Unwritten]);
-    let change = Change {
-        key: "p00001".to_owned(),
+    let unwritten = |key: &str| Change {
+        key: key.to_owned(),
         old: None,
         new: None,
     };
-    assert_eq!(plan.changes, [change]);
+    assert_eq!(plan.changes, ["p00001", PLAN_KEY].map(unwritten));
 }
 
 #[test]

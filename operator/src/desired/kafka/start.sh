@@ -8,12 +8,19 @@ libs='/opt/kafka/libs/*'
 id=${LOGPIPE_POD_NAME##*-}
 host=$LOGPIPE_POD_NAME.$LOGPIPE_NODES
 
+for tool in nslookup grep; do
+  command -v "$tool" >/dev/null || {
+    echo "Kafka's image has no $tool: name one that has it in spec.images.kafka" >&2
+    exit 1
+  }
+done
+
 # Others are told this name. A broker that starts before its name resolves may not find itself.
 tries=0
 until nslookup "$host" 2>/dev/null | grep -qF "$LOGPIPE_POD_IP"; do
   tries=$((tries + 1))
   if [ "$tries" -gt 120 ]; then
-    echo "the name $host does not resolve to $LOGPIPE_POD_IP after 120 s: check the cluster's DNS" >&2
+    echo "the name $host does not resolve to $LOGPIPE_POD_IP after 120 s: check the cluster's DNS, and that the chart's clusterDomain is the cluster's" >&2
     exit 1
   fi
   sleep 1
