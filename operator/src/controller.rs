@@ -27,7 +27,8 @@ use crate::metrics::Metrics;
 use crate::object::{Kind, Object};
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
-use crate::roll;
+use crate::roll::level::{Found, Level};
+use crate::roll::{self, level};
 use crate::shutdown;
 use crate::status::{self, Applied, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
@@ -56,6 +57,7 @@ pub struct Context {
 struct Memory {
     failures: u32,
     progress: Option<Instant>,
+    level: Option<Found>,
 }
 
 /// Why a reconciliation did not come to its end. All of it is tried again.
@@ -272,12 +274,17 @@ pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action
     } else {
         None
     };
+    let level = match (&applied, &restarts) {
+        (Ok(()), None) => level_of(object, &pipeline, &live, context).await,
+        _ => None,
+    };
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
         live: &live,
         lost: &lost,
         error: applied.as_ref().err(),
         restarts: restarts.as_deref(),
+        level: level.as_ref(),
         growing: &growing,
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
@@ -346,6 +353,22 @@ fn take_lost(objects: &mut Vec<Object>, object: &LogPipeline, live: &Live) -> Ve
         !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
     });
     lost
+}
+
+/// Kafka's `metadata.version`, raised where it may be. What was found is remembered by this process alone: Kafka knows it
+/// best, and each start of the operator asks once.
+async fn level_of(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    live: &Live,
+    context: &Context,
+) -> Option<Result<Level, String>> {
+    let known = context.remember(object, |memory| memory.level.clone());
+    let found = level::step(pipeline, live, known.as_ref()).await?;
+    if let Ok(found) = &found {
+        context.remember(object, |memory| memory.level = Some(found.clone()));
+    }
+    Some(found.map(|found| found.level))
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.

@@ -6,6 +6,7 @@
 mod crashes;
 mod edits;
 mod fake;
+mod level;
 mod real;
 mod server;
 mod volumes;
@@ -351,6 +352,24 @@ async fn a_pod_that_ends_is_not_told_as_ready() {
         is_ready(&api, "False", reason);
         api.remove(&key);
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_finds_no_node_with_its_rack_says_which_label() {
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["rack"] = json!({"topologyKey": "topology.kubernetes.io/zone"});
+    let api = install(&spec);
+    look(&api).await.unwrap();
+    let mut waits = pod("kafka");
+    waits["status"] = json!({"conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"},
+    ]});
+    api.put("pods/demo-kafka-0", waits);
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "PodUnschedulable");
+    let (_, _, message) = condition(&api, "KafkaReady");
+    let command = "kubectl get nodes -L topology.kubernetes.io/zone";
+    assert!(message.ends_with(command), "{message}");
 }
 
 #[tokio::test]
