@@ -188,7 +188,7 @@ def the_lease_is_the_one_the_operator_asks_for(found):
 
 def probes_ask_where_the_operator_answers(found):
     box = named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    port = int(source("operator/src/config.rs", r'"0\.0\.0\.0:(\d+)"'))
+    port = int(source("operator/src/config.rs", r'"\[::\]:(\d+)"'))
     assert box["ports"] == [{"name": "health", "containerPort": port}]
     for probe in ("livenessProbe", "readinessProbe"):
         assert box[probe]["httpGet"] == {"path": source("operator/src/health.rs", r'\.route\("(.*?)"'), "port": "health"}

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod cluster;
 mod kafka;
+pub mod metadata_version;
 mod pod_template;
 mod readable;
 mod resolve;

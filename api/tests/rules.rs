@@ -5,6 +5,7 @@
 mod support;
 
 use kube_cel::Validator;
+use logpipe_api::pipeline::metadata_version;
 use serde_json::{Value, json};
 
 /// A manifest that every rule accepts.
@@ -287,6 +288,8 @@ fn every_rule_has_a_message_and_a_case_above() {
         "spec.kafka must have at most one of managed and external",
         "spec.kafka.external must not be added or removed",
         "spec.kafka.managed must not be removed",
+        "spec.kafka.managed.metadataVersion must be one that this release knows",
+        "spec.kafka.managed.rack.topologyKey must be topology.kubernetes.io/zone",
         "spec.kafka.managed.replicas must be 1, or 3 and more",
         "spec.kafka.managed.replicas must not shrink",
         "spec.kafka.managed.storage must be what the brokers were made with",
@@ -421,6 +424,37 @@ fn a_volume_may_grow_and_keeps_its_class() {
         &written(json!({"size": "7Gi"})),
         "storage must be what the brokers were made with",
     );
+}
+
+#[test]
+fn a_rack_is_a_label_that_kubernetes_copies_to_pods() {
+    let rack = |key: &str| with("/spec/kafka/managed/rack", json!({"topologyKey": key}));
+    for key in [
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+    ] {
+        accepts(&rack(key));
+        accepts_change(&good(), &rack(key));
+        accepts_change(&rack(key), &with("/spec/kafka/managed", json!({})));
+    }
+    let message = "Kubernetes copies no other label of a node to its pods";
+    refuses(&rack("kubernetes.io/hostname"), message);
+}
+
+#[test]
+fn a_metadata_version_is_one_that_we_know() {
+    let version = |text: &str| with("/spec/kafka/managed/metadataVersion", json!(text));
+    for minor in 2..5 {
+        let release = format!("4.{minor}");
+        let names = (0..3).map(|number| format!("{release}-IV{number}"));
+        for text in [release.clone()].into_iter().chain(names) {
+            if metadata_version::level(&text).is_some() {
+                accepts(&version(&text));
+            } else {
+                refuses(&version(&text), "it follows the image");
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@
 # An archive is named after what it was made of and made once. Nothing stays in a store of images.
 # shellcheck shell=bash disable=SC2154
 recipe=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-8)
-kafka_version=$("$here/tools" --version-of kafka)
 minio_version=$("$here/tools" --version-of minio)
 
 archive() { # name, folder, archive, options of `buildah config`…
@@ -46,7 +45,10 @@ cached() { # name of the image, what it is made of, function, options of `builda
 
 pause_image() { cached localhost/pause:1 1 pause_files --entrypoint '["/pause"]'; }
 
-kafka_image() {
+kafka_image() { # kafka or kafka-oldest
+  local kafka_version kafka_libs
+  kafka_version=$("$here/tools" --version-of "$1")
+  kafka_libs=$("$here/tools" --path "$1")
   cached "localhost/kafka:$kafka_version" "$kafka_version" kafka_files --user 1000:1000 --workingdir /opt/kafka \
     --env PATH=/opt/java/bin:/bin --env JAVA_HOME=/opt/java --label "org.opencontainers.image.version=$kafka_version"
 }
@@ -75,7 +77,7 @@ C
 # The official image's layout, as far as anyone may count on it: /opt/kafka/libs, java on the path, a shell, uid 1000.
 kafka_files() {
   mkdir -p bin tmp etc opt/kafka var/lib/kafka/data
-  cp -a "$("$here/tools" --path kafka)" opt/kafka/libs
+  cp -a "$kafka_libs" opt/kafka/libs
   chmod -R a+rX opt/kafka/libs
   # log4j wants java.desktop.
   jlink --add-modules java.se,jdk.crypto.ec,jdk.jcmd,jdk.management,jdk.net,jdk.security.auth,jdk.unsupported,jdk.zipfs \

@@ -29,7 +29,8 @@ use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
-use crate::roll;
+use crate::roll::level::Level;
+use crate::roll::{self, level};
 use crate::shutdown;
 use crate::status::{self, Applied, Invalid, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
@@ -326,12 +327,17 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         None
     };
     let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
+    let level = match (&applied, &restarts) {
+        (Ok(()), None) => level_of(object, &pipeline, &live, context).await,
+        _ => None,
+    };
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
         live: &live,
         lost: &lost,
         error: applied.as_ref().err(),
         restarts: restarts.as_deref(),
+        level: level.as_ref(),
         growing: &growing,
         lacking: &lacking,
         progress: fresh_progress(object, &live, context),
@@ -396,6 +402,22 @@ fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     let names = desired::checkpoint_names(&prefix, made);
     let gone = |name: &String| live.find(Kind::ConfigMap, name).is_none();
     names.into_iter().filter(gone).collect()
+}
+
+/// Kafka's `metadata.version`, raised where it may be. What was found is remembered by this process alone: Kafka knows it
+/// best, and each start of the operator asks once.
+async fn level_of(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    live: &Live,
+    context: &Context,
+) -> Option<Result<Level, String>> {
+    let known = context.remember(object, |memory| memory.level.clone());
+    let found = level::step(pipeline, live, known.as_ref()).await?;
+    if let Ok(found) = &found {
+        context.remember(object, |memory| memory.level = Some(found.clone()));
+    }
+    Some(found.map(|found| found.level))
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.

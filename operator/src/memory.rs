@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::object::Object;
 use crate::observe::Live;
+use crate::roll::level::Found;
 use crate::status::pods;
 
 /// How long a StatefulSet's controller may take to make pods. The second look comes after it.
@@ -18,6 +19,8 @@ pub(crate) struct Memory {
     pub(crate) failures: u32,
     /// When progress was told last.
     pub(crate) progress: Option<Instant>,
+    /// What was found of Kafka's `metadata.version`.
+    pub(crate) level: Option<Found>,
     /// Since when what is called so has fewer pods than it should.
     lacking: HashMap<String, Instant>,
 }

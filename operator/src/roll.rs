@@ -18,6 +18,7 @@ use crate::status::pods;
 use crate::validate::Pipeline;
 
 mod ask;
+pub(crate) mod level;
 
 use ask::Seen;
 

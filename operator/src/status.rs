@@ -18,6 +18,7 @@ use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::{COMPONENT, Component, Names, selector_text};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
+use crate::roll::level::Level;
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
@@ -47,6 +48,8 @@ pub enum Reason {
     BrokersStarting,
     /// They are, and some still have to be restarted for what changed.
     BrokersRestarting,
+    /// Kafka's `metadata.version` cannot be what the manifest says.
+    MetadataVersionRefused,
     /// Volumes are on their way to the size that the manifest says.
     VolumesGrowing,
     /// A volume was not allowed to grow.
@@ -94,6 +97,7 @@ impl Reason {
             Self::BrokersReady => "BrokersReady",
             Self::BrokersStarting => "BrokersStarting",
             Self::BrokersRestarting => "BrokersRestarting",
+            Self::MetadataVersionRefused => "MetadataVersionRefused",
             Self::VolumesGrowing => "VolumesGrowing",
             Self::VolumesRefused => "VolumesRefused",
             Self::QuorumLost => "QuorumLost",
@@ -151,6 +155,8 @@ pub struct Applied<'a> {
     pub error: Option<&'a ApplyError>,
     /// What is to come until every broker has the current template.
     pub restarts: Option<&'a str>,
+    /// How `metadata.version` is, or why that is not known yet. Nothing while brokers are on their way.
+    pub level: Option<&'a Result<Level, String>>,
     /// What is to come until volumes have their size.
     pub growing: &'a [Growth],
     /// What lacks pods for a while.
@@ -392,14 +398,30 @@ fn kafka(applied: &Applied<'_>) -> Part {
         return Part::pending(Reason::BrokersRestarting, restarts);
     }
     if ready >= kafka.replicas {
-        return Part::ready(Reason::BrokersReady, text);
+        return match applied.level {
+            Some(Ok(Level {
+                refused: Some(why), ..
+            })) => Part::stalled(Reason::MetadataVersionRefused, why),
+            Some(Err(why)) => Part::ready(
+                Reason::BrokersReady,
+                format!("{text}; their metadata.version is not looked at yet: {why}"),
+            ),
+            _ => Part::ready(Reason::BrokersReady, text),
+        };
     }
     let trouble = trouble(applied, Component::Kafka);
-    let part = trouble.unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text));
+    let mut part = trouble.unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text));
     // Other troubles have a remedy of their own.
     let is_plain = matches!(part.reason, Reason::BrokersStarting | Reason::PodFailing);
     if kafka.bootstrapped && is_plain && no_controller_for_long(applied, kafka.replicas) {
         return without_quorum(pipeline, &part.message);
+    }
+    if let (Reason::PodUnschedulable, Some(label)) = (part.reason, &kafka.rack) {
+        part.message = format!(
+            "{}. For spec.kafka.managed.rack only nodes with the label {label} take brokers: \
+             kubectl get nodes -L {label}",
+            part.message
+        );
     }
     part
 }
@@ -593,6 +615,7 @@ fn describe(status: &mut LogPipelineStatus, applied: &Applied<'_>) {
         }
         .to_owned(),
         cluster_id: kafka.map(|kafka| kafka.cluster_id.clone()),
+        metadata_version: kafka.and_then(|_| metadata_version(status, applied)),
         bootstrap_servers: pipeline.kafka_settings.bootstrap_servers.join(","),
         replicas: kafka.map(|kafka| kafka.replicas),
         ready_replicas: kafka.map(|_| 0),
@@ -652,4 +675,12 @@ fn count(
     if let Some(progress) = progress {
         status.progress = Some(progress.clone());
     }
+}
+
+/// What was found now, or else before.
+fn metadata_version(status: &LogPipelineStatus, applied: &Applied<'_>) -> Option<String> {
+    if let Some(Ok(level)) = applied.level {
+        return Some(level.finalised.clone());
+    }
+    status.kafka.as_ref()?.metadata_version.clone()
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{
     FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, Scheduling,
-    Storage, Suspend,
+    Storage, Suspend, metadata_version,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -107,6 +107,10 @@ pub struct Kafka {
     pub cluster_id: String,
     /// A quorum was seen: no disk may ever be formatted as the first one again.
     pub bootstrapped: bool,
+    /// The `metadata.version` that it is held at; the image's when there is none.
+    pub metadata_version: Option<i16>,
+    /// The label of the nodes that says in which rack a broker is.
+    pub rack: Option<String>,
     /// The domain of the cluster's names.
     pub domain: String,
 }
@@ -330,6 +334,14 @@ fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<
             format!("gives a broker {heap_mib} MiB of heap, and it needs 128: raise resources.limits.memory or jvm.heapPercent"),
         ));
     }
+    let asked = managed.metadata_version.as_deref();
+    let metadata_version = asked.and_then(metadata_version::level);
+    if asked.is_some() && metadata_version.is_none() {
+        faults.push(fault(
+            "spec.kafka.managed.metadataVersion",
+            "is not known to this operator: upgrade the operator, or remove it, and it follows the image",
+        ));
+    }
     Kafka {
         replicas: managed.replicas,
         storage: managed.storage,
@@ -338,6 +350,8 @@ fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<
         heap_mib,
         cluster_id: facts.cluster_id.clone(),
         bootstrapped: facts.bootstrapped,
+        metadata_version,
+        rack: managed.rack.map(|rack| rack.topology_key),
         domain: config.cluster_domain.clone(),
     }
 }

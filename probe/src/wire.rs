@@ -1,9 +1,11 @@
-//! The bytes of three requests of Kafka's protocol, and of their answers: `ApiVersions` version 0, Metadata version
-//! 7 and `DescribeQuorum` version 0. Pure.
+//! The bytes of some requests of Kafka's protocol, and of their answers: `ApiVersions` version 0, Metadata version
+//! 7 and `DescribeQuorum` version 0; and what [`features`] takes. Pure.
 //!
 //! The library of the workers is C, and knows neither the controllers nor static linking here. Crates of the whole
 //! protocol set memory aside for as many elements as an answer says that it has, and end the process when there is
 //! not so much; the image of a broker is its user's choice, and must not be able to stop the operator.
+
+pub mod features;
 
 /// The answer is not what the protocol says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,9 @@ use super::{PodTemplate, SecretRef};
     validation = Rule::new("self.replicas == 1 || self.replicas >= 3")
         .message("spec.kafka.managed.replicas must be 1, or 3 and more: two brokers stand still when one of them does"),
     validation = Rule::new("self.replicas >= oldSelf.replicas")
-        .message("spec.kafka.managed.replicas must not shrink: a broker that goes would take its replicas along")
+        .message("spec.kafka.managed.replicas must not shrink: a broker that goes would take its replicas along"),
+    validation = Rule::new("!has(self.metadataVersion) || self.metadataVersion in ['4.2', '4.2-IV0', '4.2-IV1', '4.3', '4.3-IV0']")
+        .message("spec.kafka.managed.metadataVersion must be one that this release knows: write 4.2, 4.2-IV0, 4.2-IV1, 4.3 or 4.3-IV0, or remove it, and it follows the image")
 )]
 pub struct ManagedKafka {
     /// Brokers: 1, or 3 and more. The first three are controllers too. May only grow.
@@ -41,6 +43,17 @@ pub struct ManagedKafka {
     /// The Java heap.
     #[serde(default)]
     pub jvm: Jvm,
+    /// Kafka's `metadata.version`, by which brokers agree on what they write down: a release, such as `4.2`, or in Kafka's
+    /// own words, such as `4.2-IV1`. Left out, it follows `images.kafka` when every broker has the new image, and an older
+    /// image cannot be taken back then. Written here, it is held; it may only rise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 16))]
+    pub metadata_version: Option<String>,
+    /// Where each broker is, told to Kafka as `broker.rack`: the copies of a partition that is made from then on lie in
+    /// different racks, as far as there are enough. It needs Kubernetes 1.35 or newer, which copies the label of a node to
+    /// its pods; 1.33 and 1.34 do with the feature gate `PodTopologyLabelsAdmission` of the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<Rack>,
     /// Laid over the brokers' pods, after `spec.podTemplate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
@@ -58,9 +71,25 @@ impl Default for ManagedKafka {
             config: BTreeMap::new(),
             resources: None,
             jvm: Jvm::default(),
+            metadata_version: None,
+            rack: None,
             pod_template: None,
         }
     }
+}
+
+/// Where brokers are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.topologyKey in ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region']")
+        .message("spec.kafka.managed.rack.topologyKey must be topology.kubernetes.io/zone or topology.kubernetes.io/region: Kubernetes copies no other label of a node to its pods")
+)]
+pub struct Rack {
+    /// The label of the nodes whose value is the rack: `topology.kubernetes.io/zone` or `topology.kubernetes.io/region`.
+    /// Only nodes that have it take brokers.
+    #[schemars(length(min = 1, max = 63))]
+    pub topology_key: String,
 }
 
 /// The Java heap.
@@ -156,7 +185,7 @@ pub struct Images {
     /// Generator, producer and ETL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Image>,
-    /// Kafka: any image with `/opt/kafka/libs`, and on the path `java`, `nslookup`, `grep` and a shell.
+    /// Kafka, 4.2 or newer: any image with `/opt/kafka/libs`, and on the path `java`, `nslookup`, `grep` and a shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Image>,
     /// When an image is pulled.

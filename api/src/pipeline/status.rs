@@ -68,6 +68,9 @@ pub struct KafkaStatus {
     /// The identity of a managed Kafka, drawn when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+    /// The `metadata.version` of a managed Kafka, as last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_version: Option<String>,
     /// Where clients connect first.
     pub bootstrap_servers: String,
     /// Brokers of a managed Kafka.

@@ -21,7 +21,7 @@ async fn the_restart_of_a_single_broker_is_a_pause_and_no_error() {
 async fn three(bed: &Bed) -> anyhow::Result<()> {
     let pipeline = start(bed, 3).await?;
     let workers = bed.workers().await?;
-    rolls(bed, &pipeline, 3, "48").await?;
+    rolls(bed, &pipeline, 3, &retention("48")).await?;
     ensure!(
         bed.workers().await? == workers,
         "a worker was started again"
@@ -42,7 +42,7 @@ async fn three(bed: &Bed) -> anyhow::Result<()> {
         "more than one broker has gone"
     );
     bed.say("a bad setting stopped at the first broker, and lines went on");
-    rolls(bed, &pipeline, 3, "24").await?;
+    rolls(bed, &pipeline, 3, &retention("24")).await?;
     ensure!(
         bed.workers().await? == workers,
         "a worker was started again"
@@ -53,7 +53,7 @@ async fn three(bed: &Bed) -> anyhow::Result<()> {
 async fn one(bed: &Bed) -> anyhow::Result<()> {
     let pipeline = start(bed, 1).await?;
     let workers = bed.workers().await?;
-    rolls(bed, &pipeline, 1, "48").await?;
+    rolls(bed, &pipeline, 1, &retention("48")).await?;
     ensure!(
         bed.workers().await? == workers,
         "a worker was started again"
@@ -79,17 +79,17 @@ fn retention(hours: &str) -> Value {
     json!({"kafka": {"managed": {"config": {"log.retention.hours": hours}}}})
 }
 
-/// Changes a setting, and waits until each broker is another pod and lines go on; at most one was away at a time.
-async fn rolls(
+/// Edits the spec, and waits until each broker is another pod and lines go on; at most one was away at a time.
+pub(crate) async fn rolls(
     bed: &Bed,
     pipeline: &Pipeline<'_>,
     brokers: usize,
-    hours: &str,
+    spec: &Value,
 ) -> anyhow::Result<()> {
     let before = bed.starts("shop", "kafka").await?;
     let begun = bed.seconds();
     let mut fewest = brokers;
-    pipeline.edit(&retention(hours)).await?;
+    pipeline.edit(spec).await?;
     until(
         "each broker is another pod",
         Duration::from_mins(6),

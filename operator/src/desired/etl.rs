@@ -112,7 +112,7 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     // For the checkpoints.
     spec.automount_service_account_token = Some(true);
     spec.volumes = Some(volumes);
-    spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Etl));
+    spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Etl, None));
     pod::template(pipeline, Component::Etl, spec)
 }
 

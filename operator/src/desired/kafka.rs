@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use logpipe_api::pipeline::metadata_version;
 use logpipe_probe::wire::CLIENT_PORT;
 
 use super::names::{self, Component};
@@ -23,6 +24,9 @@ use crate::object::{Kind, Object};
 use crate::validate::{Kafka, Pipeline};
 
 const FILES: &str = "/etc/logpipe/kafka";
+
+/// The file with the level that a new cluster begins with.
+const METADATA_VERSION: &str = "metadata-version";
 
 /// Where the program is that looks whether the broker is ready.
 const PROBE: &str = "/opt/logpipe/logpipe-probe";
@@ -106,9 +110,14 @@ fn config(pipeline: &Pipeline, kafka: &Kafka) -> ConfigMap {
             include_str!("kafka/log4j2.properties").to_owned(),
         ),
     ];
+    let mut data: BTreeMap<String, String> =
+        files.map(|(name, text)| (name.to_owned(), text)).into();
+    if let Some(level) = kafka.metadata_version {
+        data.insert(METADATA_VERSION.to_owned(), metadata_version::name(level));
+    }
     ConfigMap {
         metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka_config()),
-        data: Some(files.map(|(name, text)| (name.to_owned(), text)).into()),
+        data: Some(data),
         ..ConfigMap::default()
     }
 }
@@ -234,7 +243,10 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
 }
 
 fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTemplateSpec {
-    let files = serde_json::to_vec(&config.data).expect("text is JSON");
+    let mut files = config.data.clone().unwrap_or_default();
+    // Only the first disk is formatted with it: another one is no reason to restart brokers.
+    files.remove(METADATA_VERSION);
+    let files = serde_json::to_vec(&files).expect("text is JSON");
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container(pipeline, kafka)]);
     spec.init_containers = Some(vec![probe_container(pipeline, kafka)]);
     spec.volumes = Some(vec![
@@ -243,8 +255,11 @@ fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTempla
         pod::scratch("probe", "16Mi"),
     ]);
     if kafka.replicas > 1 {
-        spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Kafka));
+        let rack = kafka.rack.as_deref();
+        spec.topology_spread_constraints = Some(pod::spread(pipeline, Component::Kafka, rack));
     }
+    // One without the label would take the broker's volume, too, and never start it.
+    spec.affinity = kafka.rack.as_deref().map(pod::nodes_with);
     let mut template = pod::template(pipeline, Component::Kafka, spec);
     let metadata = template.metadata.get_or_insert_default();
     // A broker reads its files once: other files are another pod.
@@ -254,7 +269,7 @@ fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTempla
 }
 
 fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
-    let variables = BTreeMap::from([
+    let mut variables = BTreeMap::from([
         (
             "LOGPIPE_HEAP".to_owned(),
             format!("-Xms{0}m -Xmx{0}m", kafka.heap_mib),
@@ -265,6 +280,12 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         pod::env_field("LOGPIPE_POD_NAME", "metadata.name"),
         pod::env_field("LOGPIPE_POD_IP", "status.podIP"),
     ];
+    if let Some(label) = &kafka.rack {
+        env.push(pod::env_field("LOGPIPE_NODE", "spec.nodeName"));
+        let field = format!("metadata.labels['{label}']");
+        env.push(pod::env_field("LOGPIPE_RACK", &field));
+        variables.insert("LOGPIPE_RACK_LABEL".to_owned(), label.clone());
+    }
     env.extend(pod::env(variables));
     let port = |(name, port): (&str, u16)| ContainerPort {
         name: Some(name.to_owned()),
@@ -373,5 +394,32 @@ fn files_volume(pipeline: &Pipeline) -> Volume {
             ..ProjectedVolumeSource::default()
         }),
         ..Volume::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// A condition has room for 600 bytes of it.
+    #[test]
+    fn a_pod_without_its_rack_says_so_and_does_not_start() {
+        let label = "topology.kubernetes.io/region";
+        let outcome = Command::new("sh")
+            .args(["-c", include_str!("kafka/start.sh")])
+            .env("LOGPIPE_POD_NAME", "shop-kafka-0")
+            .env("LOGPIPE_NODES", "shop-kafka-nodes.data.svc")
+            .env("LOGPIPE_NODE", "worker-17")
+            .env("LOGPIPE_RACK_LABEL", label)
+            .env("LOGPIPE_RACK", "")
+            .output()
+            .unwrap();
+        // Code 3 is told as `Stalled`.
+        assert_eq!(outcome.status.code(), Some(3));
+        let words = String::from_utf8(outcome.stderr).unwrap();
+        for part in [label, "1.35", "worker-17", "delete the pod"] {
+            assert!(words.contains(part), "{words}");
+        }
+        assert!(words.len() < 600, "{} bytes", words.len());
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy;
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
+    Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, LocalObjectReference, NodeAffinity, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
     ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration,
     TopologySpreadConstraint, Volume, VolumeMount,
 };
@@ -385,17 +386,49 @@ pub(super) fn claims_stay(pipeline: &Pipeline) -> StatefulSetPersistentVolumeCla
     }
 }
 
-/// One pod a node and a zone, where there are enough.
-pub(super) fn spread(pipeline: &Pipeline, component: Component) -> Vec<TopologySpreadConstraint> {
-    let keys = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
+/// The labels of a node that say where it is.
+const ZONE: &str = "topology.kubernetes.io/zone";
+const HOST: &str = "kubernetes.io/hostname";
+
+/// One pod a node and a zone, where there are enough, and one a rack.
+pub(super) fn spread(
+    pipeline: &Pipeline,
+    component: Component,
+    rack: Option<&str>,
+) -> Vec<TopologySpreadConstraint> {
     let constraint = |key: &str| TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.to_owned(),
+        // A volume cannot move to another zone: its pod must be able to go back to it, however full the zone is.
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         label_selector: Some(selector(pipeline, component)),
         ..TopologySpreadConstraint::default()
     };
-    keys.map(constraint).into()
+    let rack = rack.filter(|key| *key != ZONE);
+    rack.into_iter()
+        .chain([ZONE, HOST])
+        .map(constraint)
+        .collect()
+}
+
+/// Only nodes that have this label.
+pub(super) fn nodes_with(label: &str) -> Affinity {
+    Affinity {
+        node_affinity: Some(NodeAffinity {
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+                node_selector_terms: vec![NodeSelectorTerm {
+                    match_expressions: Some(vec![NodeSelectorRequirement {
+                        key: label.to_owned(),
+                        operator: "Exists".to_owned(),
+                        values: None,
+                    }]),
+                    ..NodeSelectorTerm::default()
+                }],
+            }),
+            ..NodeAffinity::default()
+        }),
+        ..Affinity::default()
+    }
 }
 
 #[cfg(test)]

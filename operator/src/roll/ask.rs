@@ -1,8 +1,9 @@
-//! Two questions to our own brokers: who is alive and which copies are in sync, and how the controllers are.
-//! Touches the network: the addresses of the pods of our own StatefulSet, and no other.
+//! Questions to our own brokers: who is alive and which copies are in sync, how the controllers are, and which
+//! `metadata.version` there is; and the request that raises that. Touches the network: the addresses of the pods of our own StatefulSet, and no other.
 
 use std::time::Duration;
 
+use logpipe_probe::wire::features::{self, Levels, Refused};
 use logpipe_probe::wire::{self, CLIENT_PORT, Malformed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,20 +42,25 @@ pub(super) enum AskError {
     /// Not what Kafka says.
     #[error("{0}")]
     Malformed(#[from] Malformed),
+    /// Kafka was asked to do something, and does not.
+    #[error("{0}")]
+    Refused(#[from] Refused),
     /// There is no leader that could be asked.
     #[error("the controllers have no leader")]
     NoLeader,
+    /// There is nowhere to ask.
+    #[error("a broker's pod has no address yet")]
+    NoAddress,
 }
 
 /// Asks any broker for the leader of the controllers, and that one, which knows best, for the copies.
 pub(super) async fn ask(brokers: &[Broker]) -> Result<Seen, AskError> {
-    let address = |broker: &Broker| broker.address.clone().ok_or(AskError::NoLeader);
     let any = brokers.first().ok_or(AskError::NoLeader)?;
-    let answer = question(&address(any)?, &wire::describe_quorum()).await?;
+    let answer = question(any, &wire::describe_quorum()).await?;
     let quorum = wire::read_quorum(&answer)?;
     let leader = brokers.iter().find(|broker| broker.id == quorum.leader);
     let leader = leader.ok_or(AskError::NoLeader)?;
-    let answer = question(&address(leader)?, &wire::metadata()).await?;
+    let answer = question(leader, &wire::metadata()).await?;
     let metadata = wire::read_metadata(&answer)?;
     Ok(Seen {
         alive: metadata.alive,
@@ -64,7 +70,25 @@ pub(super) async fn ask(brokers: &[Broker]) -> Result<Seen, AskError> {
     })
 }
 
-async fn question(address: &str, request: &[u8]) -> Result<Vec<u8>, AskError> {
+/// What each broker says of `metadata.version`.
+pub(super) async fn levels(brokers: &[Broker]) -> Result<Vec<Levels>, AskError> {
+    let mut levels = Vec::new();
+    for broker in brokers {
+        let answer = question(broker, &features::features()).await?;
+        levels.push(features::read_features(&answer)?);
+    }
+    Ok(levels)
+}
+
+/// Raises `metadata.version`. Any broker passes it on to the leader of the controllers, which looks at all of them.
+pub(super) async fn raise(brokers: &[Broker], level: i16) -> Result<(), AskError> {
+    let any = brokers.first().ok_or(AskError::NoLeader)?;
+    let answer = question(any, &features::raise(level)).await?;
+    Ok(features::read_raised(&answer)??)
+}
+
+async fn question(broker: &Broker, request: &[u8]) -> Result<Vec<u8>, AskError> {
+    let address = broker.address.as_deref().ok_or(AskError::NoAddress)?;
     let exchange = async {
         let mut stream = TcpStream::connect((address, CLIENT_PORT)).await?;
         stream.write_all(request).await?;

@@ -62,6 +62,7 @@ fn places() -> Vec<(String, Vec<Value>)> {
         ["/kafka/managed/podTemplate", [{"spec": {"terminationGracePeriodSeconds": 7}}, {"spec": {"hostname": "x"}}, null]],
         ["/kafka/managed/replicas", [1, 2, 3, 5]],
         ["/kafka/managed/config", [{}, {"log.retention.hours": "1"}, {"listeners": "x"}, null]],
+        ["/kafka/managed/rack", [{"topologyKey": "topology.kubernetes.io/zone"}, {"topologyKey": "kubernetes.io/hostname"}, null]],
         ["/kafka/managed/jvm/heapPercent", [20, 50, 5]],
         ["/kafka/managed/resources", [{"limits": {"memory": "2Gi"}}, {"limits": {"memory": "64Mi"}}, null]],
         ["/kafka/managed/storage/size", ["8Gi", "9Gi"]],

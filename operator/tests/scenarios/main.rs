@@ -7,6 +7,7 @@ mod again;
 mod crashes;
 mod edits;
 mod fake;
+mod level;
 mod real;
 mod server;
 mod volumes;
@@ -446,6 +447,24 @@ async fn brokers_that_find_no_quorum_are_told_with_both_ways_out() {
                 .contains("kubectl delete pvc,configmap -l logpipe.dev/pipeline=demo -n data"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_broker_that_finds_no_node_with_its_rack_says_which_label() {
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["rack"] = json!({"topologyKey": "topology.kubernetes.io/zone"});
+    let api = install(&spec);
+    look(&api).await.unwrap();
+    let mut waits = pod("kafka");
+    waits["status"] = json!({"conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"},
+    ]});
+    api.put("pods/demo-kafka-0", waits);
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "PodUnschedulable");
+    let (_, _, message) = condition(&api, "KafkaReady");
+    let command = "kubectl get nodes -L topology.kubernetes.io/zone";
+    assert!(message.ends_with(command), "{message}");
 }
 
 #[tokio::test]

@@ -8,6 +8,15 @@ libs='/opt/kafka/libs/*'
 id=${LOGPIPE_POD_NAME##*-}
 host=$LOGPIPE_POD_NAME.$LOGPIPE_NODES
 
+# Copies would not be spread over the racks, and nobody would know.
+if [ -n "${LOGPIPE_RACK_LABEL:-}" ] && [ -z "$LOGPIPE_RACK" ]; then
+  echo "error: the pod has no label $LOGPIPE_RACK_LABEL, which spec.kafka.managed.rack asks for: does node" \
+    "$LOGPIPE_NODE have it, and is this Kubernetes 1.35 or newer, which copies it to a pod that gets its node?" \
+    "1.33 and 1.34 do so with the feature gate PodTopologyLabelsAdmission of the API server." \
+    "Mend that and delete the pod, or remove spec.kafka.managed.rack" >&2
+  exit 3
+fi
+
 for tool in nslookup grep; do
   command -v "$tool" >/dev/null || {
     echo "Kafka's image has no $tool: name one that has it in spec.images.kafka" >&2
@@ -29,6 +38,9 @@ done
 {
   cat "$files/server.properties"
   echo "node.id=$id"
+  if [ -n "${LOGPIPE_RACK:-}" ]; then
+    echo "broker.rack=$LOGPIPE_RACK"
+  fi
   if [ "$id" -lt 3 ]; then
     echo "process.roles=broker,controller"
     echo "listeners=CLIENT://:9092,INTERNAL://:9094,CONTROLLER://:9093"
@@ -49,6 +61,9 @@ if [ ! -f "$data/meta.properties" ]; then
     flag=
   elif [ "$id" -eq 0 ] && [ ! -f "$files/bootstrapped" ]; then
     flag=--standalone
+    if [ -f "$files/metadata-version" ]; then
+      flag="$flag --release-version=$(cat "$files/metadata-version")"
+    fi
   fi
   # shellcheck disable=SC2086
   if ! java -Xmx128m "-Dlog4j2.configurationFile=$files/log4j2.properties" -cp "$libs" \
