@@ -17,7 +17,8 @@ pub(super) struct KafkaSource {
 
 impl KafkaSource {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, LogError> {
-        let consumer = shared.consumer(&[])?;
+        // Who reads one partition after the other waits for a fetch of the one before, which waits for records.
+        let consumer = shared.consumer(&[("fetch.wait.max.ms", "50")])?;
         let feed = Arc::new(Feed::new(consumer, &shared.identity().topic));
         Ok(Self {
             reader: Reader::new(Arc::clone(&shared), feed, Mode::Alone),
