@@ -17,8 +17,7 @@ pub(super) struct KafkaSource {
 
 impl KafkaSource {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, LogError> {
-        // Who reads one partition after the other waits for a fetch of the one before, which waits for records.
-        let consumer = shared.consumer(&[("fetch.wait.max.ms", "50")])?;
+        let consumer = shared.consumer(&[])?;
         let feed = Arc::new(Feed::new(consumer, &shared.identity().topic));
         Ok(Self {
             reader: Reader::new(Arc::clone(&shared), feed, Mode::Alone),

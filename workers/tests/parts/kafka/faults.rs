@@ -106,7 +106,16 @@ fn a_broker_that_is_killed_costs_no_error_and_no_record() {
         }
         sent
     });
-    assert!(read.into_iter().eq(0..sent), "once, and in order");
+    let wrong = read
+        .iter()
+        .zip(0..)
+        .position(|(found, wanted)| *found != wanted);
+    let around = wrong.map(|at| &read[at.saturating_sub(3)..(at + 30).min(read.len())]);
+    assert!(
+        read.len() == sent && wrong.is_none(),
+        "once, and in order: {} of {sent}, wrong from {wrong:?} on: {around:?}",
+        read.len()
+    );
 }
 
 #[test]
