@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, Config};
@@ -98,7 +98,22 @@ impl Bed {
             begun: Instant::now(),
         };
         bed.copy_keys().await?;
+        bed.wait_for_what_is_in_each_namespace().await?;
         Ok(bed)
+    }
+
+    /// Kubernetes itself makes these a moment later: they are there before a test counts what a pipeline adds.
+    async fn wait_for_what_is_in_each_namespace(&self) -> anyhow::Result<()> {
+        until(
+            "the namespace has its account and certificates",
+            Duration::from_mins(1),
+            async || {
+                let account = self.api::<ServiceAccount>().get_opt("default").await?;
+                let certificates = self.api::<ConfigMap>().get_opt("kube-root-ca.crt").await?;
+                Ok((account.is_some() && certificates.is_some()).then_some(()))
+            },
+        )
+        .await
     }
 
     /// The bucket's keys, as `hack/cluster s3` made them.
