@@ -13,6 +13,7 @@ mod modes;
 mod output;
 mod place;
 mod run;
+mod runtime;
 mod schema;
 mod table;
 mod validate;
@@ -59,6 +60,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // An error only says that it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::run(args),

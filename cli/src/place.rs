@@ -16,6 +16,8 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 
+use crate::runtime;
+
 mod args;
 pub(crate) mod checkpoints;
 mod object;
@@ -57,7 +59,7 @@ impl Place {
             root: None,
             checkpoints: None,
             failure: Arc::default(),
-            runtime: runtime()?,
+            runtime: runtime::start()?,
         })
     }
 
@@ -99,7 +101,7 @@ impl Place {
             root: Some(root),
             checkpoints: checkpoints.filter(|dir| dir.is_dir()),
             failure: Arc::default(),
-            runtime: runtime()?,
+            runtime: runtime::start()?,
         })
     }
 
@@ -175,13 +177,4 @@ impl Place {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.clone()
     }
-}
-
-/// Its own thread drives the network while this one waits in the middle of a Parquet reader.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")
 }

@@ -36,8 +36,6 @@ pub(crate) enum Role {
 }
 
 pub(crate) fn run(role: &Role) -> ExitCode {
-    // An error only says that it is installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
     start_logging();
     let result = match role {
         Role::Generate(args) => generate::run(args),

@@ -11,11 +11,8 @@ pub fn level(text: &str) -> Option<i16> {
                 .split_once("-IV")
                 .is_some_and(|(release, _)| release == text)
     };
-    let known = KNOWN.iter().rev();
-    known
-        .clone()
-        .find(|(name, _)| is_it(name))
-        .map(|(_, level)| *level)
+    let mut known = KNOWN.iter().rev();
+    known.find(|(name, _)| is_it(name)).map(|(_, level)| *level)
 }
 
 /// The name of a level; of one of a newer Kafka, the number.

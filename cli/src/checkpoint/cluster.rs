@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use super::{Change, Found, Place, Stored, is_stored_key};
 use crate::output;
-use crate::place::runtime;
+use crate::runtime;
 
 /// How long the pod that looks may take, with the pull of its image.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -46,9 +46,7 @@ impl Cluster {
         namespace: &str,
         context: Option<String>,
     ) -> anyhow::Result<Self> {
-        // An error only says that it is installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let runtime = runtime()?;
+        let runtime = runtime::start()?;
         let (client, pipeline) = runtime.block_on(async {
             let config = match context.clone() {
                 Some(context) => {

@@ -20,8 +20,9 @@ use tokio::runtime::Runtime;
 
 use super::{Change, Found, Place, Stored, is_stored_key};
 use crate::modes::{KafkaMode, Modes, SinkMode};
-use crate::place::{checkpoints, runtime};
+use crate::place::checkpoints;
 use crate::run::data_dir::{DataDir, Owner};
+use crate::runtime;
 
 /// A data folder.
 pub(crate) struct Local {
@@ -54,7 +55,7 @@ impl Local {
             owner,
             manifest,
             locked: None,
-            runtime: runtime()?,
+            runtime: runtime::start()?,
         })
     }
 

@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 
 use super::data_dir::DataDir;
 use crate::modes::{KafkaMode, Modes, SinkMode};
+use crate::runtime;
 
 /// Bytes of lines that the ETL may be behind, before the producer waits: the log on the disk stays bounded. The
 /// lines compress to about a quarter.
@@ -100,12 +101,7 @@ impl Roles {
     /// Starts every role.
     pub(super) fn start(wanted: &Wanted<'_>, on_plan: OnPlan) -> anyhow::Result<Self> {
         let dir = wanted.dir;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("commit")
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
+        let runtime = runtime::start()?;
         let (log, embedded) = open_log(wanted)?;
         let store = open_store(wanted, &runtime)?;
         let partitions = log.identity().partitions;

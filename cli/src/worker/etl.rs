@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use logpipe_api::settings::{CheckpointPlace, EtlSettings, KafkaSettings, S3Settings, Settings};
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
@@ -19,6 +18,7 @@ use logpipe_workers::store::Store;
 
 use super::progress::Progress;
 use super::{ends, serve, signals};
+use crate::runtime;
 
 pub(super) fn run() -> anyhow::Result<()> {
     let settings = EtlSettings::from_env(std::env::vars())?;
@@ -26,12 +26,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     let s3 = S3Settings::from_env(std::env::vars())?;
     let options = EtlOptions::new(&settings, false)?;
     let stop = signals::stop_flag()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("commit")
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = runtime::start()?;
     let mut store = Store::s3(&s3)?;
     runtime.block_on(store.probe())?;
     let checkpoints = runtime.block_on(checkpoints(&settings.checkpoints))?;

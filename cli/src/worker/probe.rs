@@ -5,6 +5,8 @@ use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::store::{CreateOnly, Store};
 
+use crate::runtime;
+
 pub(super) fn run() -> anyhow::Result<()> {
     // Both are tried, whatever the first one comes to.
     let kafka = is_set::<KafkaSettings>().then(probe_kafka);
@@ -46,10 +48,7 @@ fn probe_kafka() -> anyhow::Result<()> {
 fn probe_s3() -> anyhow::Result<()> {
     let settings = S3Settings::from_env(std::env::vars())?;
     let mut store = Store::s3(&settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let found = match runtime.block_on(store.probe())? {
+    let found = match runtime::start()?.block_on(store.probe())? {
         CreateOnly::Enforced => "and refuses to create one twice",
         CreateOnly::Ignored => "and overwrites what is there",
     };

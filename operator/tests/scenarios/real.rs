@@ -26,49 +26,38 @@ use crate::{config, crashes, edits, quickstart};
 const SYSTEM: &str = "logpipe-system";
 const OPERATOR: &str = "logpipe-operator";
 
-#[tokio::test]
-async fn a_crash_after_any_write_ends_where_a_fresh_install_does() {
-    let Some(server) = server("crash-install").await else {
+/// Runs a test whose operator may do all that it wants.
+async fn allowed(name: &str, test: impl AsyncFnOnce(&Server)) {
+    let Some(server) = server(name).await else {
         return;
     };
-    crashes::of_an_install(&server).await;
+    test(&server).await;
     assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_crash_after_any_write_ends_where_a_fresh_install_does() {
+    allowed("crash-install", crashes::of_an_install).await;
 }
 
 #[tokio::test]
 async fn a_crash_amid_an_edit_ends_where_a_fresh_install_does() {
-    let Some(server) = server("crash-edit").await else {
-        return;
-    };
-    crashes::of_an_edit(&server).await;
-    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+    allowed("crash-edit", crashes::of_an_edit).await;
 }
 
 #[tokio::test]
 async fn a_crash_amid_a_deletion_leaves_nothing_that_holds_it() {
-    let Some(server) = server("crash-deletion").await else {
-        return;
-    };
-    crashes::of_a_deletion(&server).await;
-    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+    allowed("crash-deletion", crashes::of_a_deletion).await;
 }
 
 #[tokio::test]
 async fn random_edits_end_where_a_fresh_install_does() {
-    let Some(server) = server("edits").await else {
-        return;
-    };
-    edits::random(&server).await;
-    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+    allowed("edits", edits::random).await;
 }
 
 #[tokio::test]
 async fn an_account_of_ours_that_the_manifest_names_becomes_the_users() {
-    let Some(server) = server("account").await else {
-        return;
-    };
-    edits::to_an_account_of_our_name(&server).await;
-    assert_eq!(server.wire.forbidden(), Vec::<String>::new());
+    allowed("account", edits::to_an_account_of_our_name).await;
 }
 
 /// The number of workers has a default, because an autoscaler does nothing without a number; it must not be set back.
