@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +24,9 @@ mod runs;
 
 use report::Report;
 pub(crate) use rows::Kind;
+
+/// The next partition waits so long, because the broker still answers for the end of the one before.
+const FETCH_WAIT: Duration = Duration::from_millis(10);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -87,7 +91,11 @@ fn against_kafka(
         secrets: args.place.secrets.clone(),
     };
     let settings = modes.kafka_settings(&place::load(manifest)?)?;
-    let log = KafkaLog::open(&settings, KafkaOptions::default())?;
+    let kafka = KafkaOptions {
+        fetch_wait: FETCH_WAIT,
+        ..KafkaOptions::default()
+    };
+    let log = KafkaLog::open(&settings, kafka)?;
     let mut source = log.source()?;
     let witness = log::Witness {
         source: source.as_mut(),

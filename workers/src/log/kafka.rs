@@ -66,6 +66,9 @@ pub struct KafkaOptions {
     pub group: Option<Group>,
     /// How long brokers may be silent before it is an error.
     pub patience: Duration,
+    /// How long a broker may wait for new records before it says that there are none. Who reads partitions one after
+    /// the other waits so long at the end of each.
+    pub fetch_wait: Duration,
 }
 
 impl Default for KafkaOptions {
@@ -75,6 +78,7 @@ impl Default for KafkaOptions {
             compression: RecordCompression::default(),
             group: None,
             patience: Duration::from_secs(30),
+            fetch_wait: Duration::from_millis(500),
         }
     }
 }
@@ -286,7 +290,7 @@ impl Shared {
     /// A consumer with more settings than all clients have.
     fn consumer(&self, more: &[(&str, &str)]) -> Result<BaseConsumer<Events>, LogError> {
         let mut config = config::client(&self.settings, &self.options.client_id)?;
-        config::read_records(&mut config);
+        config::read_records(&mut config, self.options.fetch_wait);
         for (key, value) in more {
             config.set(*key, *value);
         }

@@ -1,6 +1,7 @@
 //! The settings of a client in librdkafka's words. Reads the files with certificates and the password.
 
 use std::fs;
+use std::time::Duration;
 
 use logpipe_api::pipeline::{RecordCompression, SaslMechanism};
 use logpipe_api::settings::{KafkaSaslSettings, KafkaSettings, KafkaTlsSettings};
@@ -94,7 +95,7 @@ fn read(what: &str, path: &str) -> Result<String, LogError> {
 /// The memory of a consumer is about `queued.max.messages.kbytes` of unpacked records, which librdkafka counts over
 /// all partitions because they share one queue, and one answer of each broker: `fetch.max.bytes` packed. With two
 /// threads, one broker and lines packed to an eighth that is 2 · (16 + 16) MiB.
-pub(super) fn read_records(config: &mut ClientConfig) {
+pub(super) fn read_records(config: &mut ClientConfig, fetch_wait: Duration) {
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -108,7 +109,7 @@ pub(super) fn read_records(config: &mut ClientConfig) {
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.message.max.bytes", "1048576")
         .set("fetch.max.bytes", "2097152")
-        .set("fetch.wait.max.ms", "500")
+        .set("fetch.wait.max.ms", fetch_wait.as_millis().to_string())
         .set("fetch.min.bytes", "1");
 }
 
