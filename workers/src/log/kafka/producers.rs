@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 use super::context::{Trouble, Troubles, lock, log};
@@ -137,19 +137,30 @@ impl ProducerContext for Deliveries {
             .and_then(Weak::upgrade);
         if let Some(account) = account {
             let record = (mark & ((1 << RECORD_BITS) - 1)) as u64;
-            account.note(result.as_ref().err().map(|(error, _)| code(error)), record);
+            let failed = match result {
+                Ok(message) => lost_track(message.offset()),
+                Err((error, _)) => Some((code(error), "")),
+            };
+            account.note(failed, record);
         }
     }
 }
 
+/// Nobody has said that this record is written: librdkafka infers it from the answer to a later one. A broker that has
+/// forgotten its producer takes the later one all the same.
+fn lost_track(offset: i64) -> Option<(Code, &'static str)> {
+    let reason = "no broker has said where a record is";
+    (offset < 0).then_some((Code::OutOfOrderSequenceNumber, reason))
+}
+
 impl Account {
-    fn note(&self, failed: Option<Code>, record: u64) {
+    fn note(&self, failed: Option<(Code, &str)>, record: u64) {
         let mut first_error = lock(&self.first_error);
         if first_error.is_some() {
             return;
         }
         let (code, reason) = match failed {
-            Some(code) => (code, ""),
+            Some(failed) => failed,
             None if record == self.acknowledged.load(Ordering::Relaxed) => {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -186,7 +197,8 @@ mod tests {
 
     #[test]
     fn nothing_behind_a_failed_or_missing_record_counts() {
-        for (failed, record) in [(Some(Code::MessageTimedOut), 0), (None, 1)] {
+        let timed_out = Some((Code::MessageTimedOut, ""));
+        for (failed, record) in [(timed_out, 0), (None, 1), (lost_track(-1001), 0)] {
             let account = Account::default();
             account.note(failed, record);
             account.note(None, 0);
@@ -194,6 +206,7 @@ mod tests {
             assert_eq!(account.acknowledged.load(Ordering::Relaxed), 0);
             assert!(lock(&account.first_error).is_some());
         }
+        assert_eq!(lost_track(0), None);
     }
 
     #[test]
