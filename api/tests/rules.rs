@@ -291,7 +291,7 @@ fn every_rule_has_a_message_and_a_case_above() {
         "spec.kafka.managed.metadataVersion must be one that this release knows",
         "spec.kafka.managed.rack.topologyKey must be topology.kubernetes.io/zone",
         "spec.kafka.managed.replicas must be 1, or 3 and more",
-        "spec.kafka.managed.replicas must not shrink",
+        "spec.kafka.managed.replicas must not shrink below 3",
         "spec.kafka.managed.storage must be what the brokers were made with",
         "spec.kafka.topic.name must not change",
         "spec.kafka.topic.partitions must not shrink",
@@ -389,7 +389,7 @@ fn a_kafka_is_managed_or_external() {
 }
 
 #[test]
-fn brokers_are_one_or_three_and_more_and_stay() {
+fn brokers_are_one_or_three_and_more() {
     let brokers = |n: i32| with("/spec/kafka/managed/replicas", json!(n));
     for n in [1, 3, 4] {
         accepts(&brokers(n));
@@ -397,7 +397,8 @@ fn brokers_are_one_or_three_and_more_and_stay() {
     refuses(&brokers(2), "replicas must be 1, or 3 and more");
     accepts_change(&brokers(1), &brokers(3));
     accepts_change(&good(), &brokers(3));
-    refuses_change(&brokers(4), &brokers(3), "replicas must not shrink");
+    accepts_change(&brokers(5), &brokers(3));
+    refuses_change(&brokers(3), &brokers(1), "replicas must not shrink below 3");
     refuses_change(&brokers(3), &good(), "managed must not be removed");
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams, PostParams};
 use serde_json::{Value, json};
@@ -94,6 +95,23 @@ impl Bed {
         let text = pods.logs(name, &LogParams::default()).await?;
         self.stop(name).await?;
         Ok((code, text))
+    }
+
+    /// What one of Kafka's own tools says of the brokers of the pipeline `shop`.
+    pub async fn kafka_tool(&self, class: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let command = ["java", "-Xmx128m", "-cp", "/opt/kafka/libs/*", class];
+        let server = ["--bootstrap-server", "shop-kafka:9092"];
+        let words = command.iter().chain(arguments).chain(&server);
+        self.start(&Program {
+            name: "ask",
+            image: kafka_image(),
+            command: words.map(|&word| word.to_owned()).collect(),
+            volumes: Vec::new(),
+        })
+        .await?;
+        let (code, told) = self.outcome("ask", Duration::from_mins(2)).await?;
+        ensure!(code == 0, "{class} ended with code {code}: {told}");
+        Ok(told)
     }
 
     /// Kills a program, if it still runs, and waits until its pod is gone.

@@ -22,6 +22,8 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::apply::{self, Stage};
+use crate::brokers::level::{self, Level};
+use crate::brokers::{self, decommission, roll};
 use crate::config::Config;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
 use crate::memory::Memory;
@@ -29,8 +31,6 @@ use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::observe::{self, Live, ObserveError};
 use crate::rivals;
-use crate::roll::level::Level;
-use crate::roll::{self, level};
 use crate::shutdown;
 use crate::status::{self, Applied, Invalid, Outcome};
 use crate::validate::{Facts, Fault, Pipeline, validate};
@@ -312,7 +312,17 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
         !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
     });
-    let growing = volumes::step(&context.client, &namespace, &mut objects, &mut live).await;
+    let mut forgotten = context.remember(object, |memory| memory.forgotten);
+    let leaving = decommission::step(&pipeline, &mut objects, &live, &mut forgotten).await;
+    context.remember(object, |memory| memory.forgotten = forgotten);
+    let growing = volumes::step(
+        &context.client,
+        &namespace,
+        &mut objects,
+        &mut live,
+        leaving.is_some(),
+    )
+    .await;
     let applied = apply::apply(
         &context.client,
         &namespace,
@@ -327,8 +337,8 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         None
     };
     let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
-    let level = match (&applied, &restarts) {
-        (Ok(()), None) => level_of(object, &pipeline, &live, context).await,
+    let level = match (&applied, &leaving, &restarts) {
+        (Ok(()), None, None) => level_of(object, &pipeline, &live, context).await,
         _ => None,
     };
     let outcome = Outcome::Applied(Applied {
@@ -336,6 +346,7 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         live: &live,
         lost: &lost,
         error: applied.as_ref().err(),
+        leaving: leaving.as_ref(),
         restarts: restarts.as_deref(),
         level: level.as_ref(),
         growing: &growing,
@@ -345,9 +356,15 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
     });
     tell(object, &outcome, context).await?;
     applied?;
-    // Claims are not watched.
-    let soon = restarts.is_some() || growing.iter().any(|growth| !growth.stalled);
-    let again = if soon { roll::LOOK_AGAIN } else { LOOK_AGAIN };
+    // Claims and copies are not watched.
+    let soon = restarts.is_some()
+        || leaving.is_some_and(|leaving| !leaving.stalled)
+        || growing.iter().any(|growth| !growth.stalled);
+    let again = if soon {
+        brokers::LOOK_AGAIN
+    } else {
+        LOOK_AGAIN
+    };
     Ok(Action::requeue(again))
 }
 

@@ -8,6 +8,7 @@
 //! It reads no Secret, holds no password, and dials nothing but the API server and the pods of the brokers it made.
 
 pub mod apply;
+mod brokers;
 pub mod config;
 pub mod controller;
 pub mod desired;
@@ -19,7 +20,6 @@ pub mod metrics;
 pub mod observe;
 pub mod progress;
 pub mod rivals;
-mod roll;
 pub mod shutdown;
 pub mod status;
 pub mod validate;

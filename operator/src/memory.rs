@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::brokers::level::Found;
 use crate::object::Object;
 use crate::observe::Live;
-use crate::roll::level::Found;
 use crate::status::pods;
 
 /// How long a StatefulSet's controller may take to make pods. The second look comes after it.
@@ -21,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) progress: Option<Instant>,
     /// What was found of Kafka's `metadata.version`.
     pub(crate) level: Option<Found>,
+    /// Beyond how many brokers Kafka was seen to know no others.
+    pub(crate) forgotten: Option<i32>,
     /// Since when what is called so has fewer pods than it should.
     lacking: HashMap<String, Instant>,
 }

@@ -15,6 +15,7 @@ use logpipe_api::pipeline::Suspend;
 use serde_json::json;
 
 use crate::apply::{self, Stage};
+use crate::brokers::decommission;
 use crate::config::Config;
 use crate::controller::{Error, chain, facts};
 use crate::desired;
@@ -92,6 +93,7 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     };
     let mut objects = desired::objects(&pipeline);
     objects.retain(|object| object.kind == Kind::StatefulSet && runs(object, &live));
+    decommission::keep(&pipeline, &mut objects, &live);
     volumes::keep_claims(&mut objects, &live);
     volumes::leave_the_ending(&mut objects, &mut live);
     let mut sets = Live {

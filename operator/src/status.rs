@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{
     CheckpointsStatus, Condition, EtlStatus, KafkaStatus, LogPipelineStatus, Progress, Suspend,
@@ -13,12 +14,14 @@ use logpipe_api::pipeline::{
 };
 
 use crate::apply::ApplyError;
+use crate::brokers::decommission::Decommission;
+use crate::brokers::level::Level;
+use crate::brokers::ordinal;
 use crate::desired;
 use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::{COMPONENT, Component, Names, selector_text};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
-use crate::roll::level::Level;
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
@@ -48,6 +51,10 @@ pub enum Reason {
     BrokersStarting,
     /// They are, and some still have to be restarted for what changed.
     BrokersRestarting,
+    /// Brokers that the manifest no longer asks for are emptied and taken away.
+    BrokersLeaving,
+    /// They cannot be emptied.
+    BrokersLeavingRefused,
     /// Kafka's `metadata.version` cannot be what the manifest says.
     MetadataVersionRefused,
     /// Volumes are on their way to the size that the manifest says.
@@ -97,6 +104,8 @@ impl Reason {
             Self::BrokersReady => "BrokersReady",
             Self::BrokersStarting => "BrokersStarting",
             Self::BrokersRestarting => "BrokersRestarting",
+            Self::BrokersLeaving => "BrokersLeaving",
+            Self::BrokersLeavingRefused => "BrokersLeavingRefused",
             Self::MetadataVersionRefused => "MetadataVersionRefused",
             Self::VolumesGrowing => "VolumesGrowing",
             Self::VolumesRefused => "VolumesRefused",
@@ -153,6 +162,8 @@ pub struct Applied<'a> {
     pub lost: &'a [String],
     /// What the API server refused.
     pub error: Option<&'a ApplyError>,
+    /// What is to come until no broker is there that the manifest does not ask for.
+    pub leaving: Option<&'a Decommission>,
     /// What is to come until every broker has the current template.
     pub restarts: Option<&'a str>,
     /// How `metadata.version` is, or why that is not known yet. Nothing while brokers are on their way.
@@ -390,6 +401,17 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let ready = set
         .as_ref()
         .map_or(0, |set| stay(applied.live, Component::Kafka, set));
+    if let Some(leaving) = applied.leaving {
+        let staying = applied.live.pods(Component::Kafka);
+        let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
+        return trouble_of(staying, applied.now).unwrap_or_else(|| {
+            if leaving.stalled {
+                Part::stalled(Reason::BrokersLeavingRefused, &leaving.message)
+            } else {
+                Part::pending(Reason::BrokersLeaving, &leaving.message)
+            }
+        });
+    }
     if let Some(growing) = growing(applied, Component::Kafka) {
         return growing;
     }
@@ -549,18 +571,23 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
 }
 
 fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let mut pods = applied.live.pods(component);
-    if let Some(trouble) = pods.find_map(|pod| pods::trouble(pod, applied.now)) {
-        return Some(Part {
-            ready: false,
-            stalled: trouble.stalled,
-            reason: trouble.reason,
-            message: trouble.message,
-        });
+    let trouble = trouble_of(applied.live.pods(component), applied.now);
+    if trouble.is_some() {
+        return trouble;
     }
     let mut lacking = applied.lacking.iter();
     let lacking = lacking.find(|object| object.label(COMPONENT) == Some(component.as_str()))?;
     Some(Part::pending(Reason::PodsNotMade, pods::not_made(lacking)))
+}
+
+fn trouble_of<'a>(mut pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Option<Part> {
+    let trouble = pods.find_map(|pod| pods::trouble(pod, now))?;
+    Some(Part {
+        ready: false,
+        stalled: trouble.stalled,
+        reason: trouble.reason,
+        message: trouble.message,
+    })
 }
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {

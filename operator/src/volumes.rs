@@ -33,24 +33,29 @@ pub struct Growth {
 const SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
 
 /// Takes the next step of each StatefulSet whose volumes are smaller than they should be. What cannot be applied
-/// yet is taken out of `desired`, and what is on its way out is taken out of `live`.
+/// yet is taken out of `desired`, and what is on its way out is taken out of `live`. While brokers leave, theirs wait: only
+/// the StatefulSet knows how many there are.
 pub(crate) async fn step(
     client: &Client,
     namespace: &str,
     desired: &mut Vec<Object>,
     live: &mut Live,
+    brokers_leave: bool,
 ) -> Vec<Growth> {
-    let wanted: Vec<(Component, String, String)> = desired.iter().filter_map(volumes_of).collect();
+    let wanted: Vec<Volumes> = desired.iter().filter_map(volumes_of).collect();
     let mut growing = Vec::new();
-    for (component, set, size) in wanted {
-        let grown = grow(client, namespace, &set, &size, live).await;
+    for volumes in wanted {
+        if volumes.component == Component::Kafka && brokers_leave {
+            continue;
+        }
+        let grown = grow(client, namespace, &volumes, live).await;
         let grown = match grown {
-            Ok(()) => replace(client, namespace, &set, &size, live).await,
+            Ok(()) => replace(client, namespace, &volumes, live).await,
             waits => waits,
         };
         if let Err((stalled, message)) = grown {
             growing.push(Growth {
-                component,
+                component: volumes.component,
                 stalled,
                 message,
             });
@@ -61,28 +66,53 @@ pub(crate) async fn step(
     growing
 }
 
-/// The part, the name and the size of the volumes of a StatefulSet that has some.
-fn volumes_of(object: &Object) -> Option<(Component, String, String)> {
-    let size = object.value.data.pointer(SIZE)?.as_str()?;
+/// The volumes of a StatefulSet.
+struct Volumes {
+    component: Component,
+    set: String,
+    size: String,
+    /// The one of a part that is held back is there, too.
+    count: i64,
+}
+
+impl Volumes {
+    /// Whether it is one of them. A broker that was taken away leaves its own, which waits for a pod to grow.
+    fn has(&self, claim: &PersistentVolumeClaim) -> bool {
+        let name = claim.name_any();
+        let ordinal = name.strip_prefix("data-").and_then(|name| {
+            let ordinal = name.strip_prefix(&self.set)?.strip_prefix('-')?;
+            ordinal.parse::<i64>().ok()
+        });
+        ordinal.is_some_and(|ordinal| ordinal < self.count)
+    }
+}
+
+/// The volumes of a StatefulSet that has some.
+fn volumes_of(object: &Object) -> Option<Volumes> {
+    let data = &object.value.data;
+    let size = data.pointer(SIZE)?.as_str()?.to_owned();
     let component = [Component::Kafka, Component::Source]
         .into_iter()
         .find(|component| object.label(COMPONENT) == Some(component.as_str()))?;
-    Some((component, object.name().to_owned(), size.to_owned()))
+    Some(Volumes {
+        component,
+        set: object.name().to_owned(),
+        size,
+        count: data.pointer("/spec/replicas")?.as_i64()?.max(1),
+    })
 }
 
 /// Asks for the size, claim by claim; what it waits for or what was refused, until each has it.
 async fn grow(
     client: &Client,
     namespace: &str,
-    set: &str,
-    size: &str,
+    volumes: &Volumes,
     live: &Live,
 ) -> Result<(), (bool, String)> {
-    let prefix = format!("data-{set}-");
-    let ours = |claim: &&PersistentVolumeClaim| claim.name_any().starts_with(&prefix);
+    let size = volumes.size.as_str();
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let mut waits = None;
-    for claim in live.claims.iter().filter(ours) {
+    for claim in live.claims.iter().filter(|claim| volumes.has(claim)) {
         let name = claim.name_any();
         if !is_less(requested(claim), size) {
             let bound = phase(claim) == Some("Bound");
@@ -162,10 +192,10 @@ fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (b
 async fn replace(
     client: &Client,
     namespace: &str,
-    name: &str,
-    size: &str,
+    volumes: &Volumes,
     live: &mut Live,
 ) -> Result<(), (bool, String)> {
+    let (name, size) = (volumes.set.as_str(), volumes.size.as_str());
     let set = live.objects.iter_mut();
     let Some(set) = set
         .filter(|object| object.kind == Kind::StatefulSet)
@@ -282,6 +312,22 @@ fn bytes(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_claim_of_a_broker_that_was_taken_away_is_left_alone() {
+        let volumes = Volumes {
+            component: Component::Kafka,
+            set: "shop-kafka".to_owned(),
+            size: "8Gi".to_owned(),
+            count: 3,
+        };
+        let has = |name: &str| {
+            let claim = json!({"metadata": {"name": name}, "spec": {}});
+            volumes.has(&serde_json::from_value(claim).unwrap())
+        };
+        assert!(has("data-shop-kafka-0") && has("data-shop-kafka-2"));
+        assert!(!has("data-shop-kafka-3") && !has("data-shop-kafka-1-0") && !has("data-shop-0"));
+    }
 
     #[test]
     fn sizes_are_compared_whatever_their_unit() {

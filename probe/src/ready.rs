@@ -79,13 +79,11 @@ pub fn check(stream: &mut (impl Read + Write), id: i32) -> Result<(), NotReady> 
             return Err(NotReady::Versions { id, key, version });
         }
     }
-    let brokers = question(stream, id, "the brokers", &wire::brokers())?;
-    let brokers = wire::read_metadata(&brokers).map_err(malformed("the brokers"))?;
-    if !brokers.alive.contains(&id) {
-        return Err(NotReady::NotAlive {
-            id,
-            alive: brokers.alive,
-        });
+    let metadata = question(stream, id, "the brokers", &wire::brokers())?;
+    let metadata = wire::read_metadata(&metadata).map_err(malformed("the brokers"))?;
+    if !metadata.is_alive(id) {
+        let alive = metadata.brokers.iter().map(|broker| broker.id).collect();
+        return Err(NotReady::NotAlive { id, alive });
     }
     let quorum = question(stream, id, "the controllers", &wire::describe_quorum())?;
     match wire::read_quorum(&quorum) {

@@ -1,16 +1,31 @@
 //! The bytes of some requests of Kafka's protocol, and of their answers: `ApiVersions` version 0, Metadata version
-//! 7 and `DescribeQuorum` version 0; and what [`features`] takes. Pure.
+//! 7 and `DescribeQuorum` version 0; and what [`features`], [`members`] and [`reassign`] take. Pure.
 //!
 //! The library of the workers is C, and knows neither the controllers nor static linking here. Crates of the whole
 //! protocol set memory aside for as many elements as an answer says that it has, and end the process when there is
 //! not so much; the image of a broker is its user's choice, and must not be able to stop the operator.
 
+use std::fmt;
+use std::sync::Arc;
+
 pub mod features;
+pub mod members;
+pub mod reassign;
 
 /// The answer is not what the protocol says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not one of Kafka's")]
 pub struct Malformed;
+
+/// Kafka was asked to do something, and does not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Kafka refuses it with code {code}: {why}")]
+pub struct Refused {
+    /// Kafka's code.
+    pub code: i16,
+    /// In its words.
+    pub why: String,
+}
 
 /// The controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +37,56 @@ pub struct Quorum {
 }
 
 /// The brokers and the copies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// The brokers that take part.
-    pub alive: Vec<i32>,
+    pub brokers: Vec<Broker>,
+    /// Every partition of every topic.
+    pub partitions: Vec<Partition>,
+}
+
+/// A broker that takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its number.
+    pub id: i32,
+    /// Where it is, if it says so.
+    pub rack: Option<String>,
+}
+
+/// Where the copies of a partition are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its number in the topic.
+    pub index: i32,
+    /// The broker that takes what is written; -1 when none does.
+    pub leader: i32,
+    /// The brokers that have a copy, the preferred leader first.
+    pub replicas: Vec<i32>,
+    /// Those of them that have all of it.
+    pub in_sync: Vec<i32>,
+}
+
+impl Metadata {
+    /// Whether a broker takes part.
+    pub fn is_alive(&self, id: i32) -> bool {
+        self.brokers.iter().any(|broker| broker.id == id)
+    }
+
     /// The first partition with a copy that is not in sync.
-    pub behind: Option<String>,
+    pub fn behind(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| {
+            partition.leader < 0 || partition.in_sync.len() < partition.replicas.len()
+        })
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {} of topic {}", self.index, self.topic)
+    }
 }
 
 /// The versions of one request that a broker knows.
@@ -79,11 +138,9 @@ fn metadata_of(topics: i32) -> Vec<u8> {
 pub fn describe_quorum() -> Vec<u8> {
     let mut body = header(DESCRIBE_QUORUM);
     body.push(0); // no tagged fields
-    let topic = b"__cluster_metadata";
-    body.push(2); // one topic
-    body.push(topic.len() as u8 + 1);
-    body.extend(topic);
-    body.push(2); // one partition
+    count(&mut body, 1);
+    text(&mut body, b"__cluster_metadata");
+    count(&mut body, 1);
     body.extend(0_i32.to_be_bytes());
     body.extend([0, 0, 0]);
     framed(&body)
@@ -103,6 +160,26 @@ fn framed(body: &[u8]) -> Vec<u8> {
     let mut bytes = (body.len() as i32).to_be_bytes().to_vec();
     bytes.extend(body);
     bytes
+}
+
+/// A number as the newer requests write it.
+fn varint(body: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        body.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    body.push(number as u8);
+}
+
+/// How many elements of a compact array follow.
+fn count(body: &mut Vec<u8>, elements: usize) {
+    varint(body, elements + 1);
+}
+
+/// A compact string.
+fn text(body: &mut Vec<u8>, text: &[u8]) {
+    count(body, text.len());
+    body.extend(text);
 }
 
 /// Reads an answer from its front.
@@ -164,6 +241,12 @@ impl<'a> Reader<'a> {
         Ok(self.varint()?.saturating_sub(1))
     }
 
+    /// A compact string that may be null.
+    fn compact_text(&mut self) -> Result<String, Malformed> {
+        let length = self.compact()?;
+        Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
+    }
+
     fn tags(&mut self) -> Result<(), Malformed> {
         for _ in 0..self.varint()? {
             self.varint()?;
@@ -192,38 +275,59 @@ pub fn read_api_versions(answer: &[u8]) -> Result<Vec<Versions>, Malformed> {
     Ok(versions)
 }
 
-/// Who is alive, and the first partition that misses a copy.
+/// Who takes part, and where the copies are.
 pub fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
     let mut reader = Reader(answer);
     is_ours(&mut reader)?;
     reader.i32()?; // throttled for
-    let mut alive = Vec::new();
+    let mut metadata = Metadata::default();
     for _ in 0..reader.count()? {
-        alive.push(reader.i32()?);
+        let id = reader.i32()?;
         reader.text()?;
         reader.i32()?;
-        reader.text()?;
+        let rack = Some(reader.text()?).filter(|rack| !rack.is_empty());
+        metadata.brokers.push(Broker { id, rack });
     }
     reader.text()?;
     reader.i32()?;
-    let mut behind = None;
     for _ in 0..reader.count()? {
         reader.i16()?;
-        let topic = reader.text()?;
+        let topic: Arc<str> = reader.text()?.into();
         let [_internal] = reader.array()?;
         for _ in 0..reader.count()? {
             reader.i16()?;
-            let partition = reader.i32()?;
-            let leader = reader.i32()?;
+            let (index, leader) = (reader.i32()?, reader.i32()?);
             reader.i32()?;
-            let (copies, in_sync) = (reader.numbers()?, reader.numbers()?);
+            let (replicas, in_sync) = (reader.numbers()?, reader.numbers()?);
             reader.numbers()?;
-            if leader < 0 || in_sync.len() < copies.len() {
-                behind.get_or_insert_with(|| format!("partition {partition} of topic {topic}"));
-            }
+            metadata.partitions.push(Partition {
+                topic: Arc::clone(&topic),
+                index,
+                leader,
+                replicas,
+                in_sync,
+            });
         }
     }
-    Ok(Metadata { alive, behind })
+    Ok(metadata)
+}
+
+/// Whether a request to do something was taken. The rest of the answer is left to be read.
+fn read_outcome(reader: &mut Reader<'_>) -> Result<Result<(), Refused>, Malformed> {
+    is_ours(reader)?;
+    reader.tags()?;
+    reader.i32()?; // throttled for
+    read_code(reader)
+}
+
+fn read_code(reader: &mut Reader<'_>) -> Result<Result<(), Refused>, Malformed> {
+    let code = reader.i16()?;
+    let why = reader.compact_text()?;
+    Ok(if code == 0 {
+        Ok(())
+    } else {
+        Err(Refused { code, why })
+    })
 }
 
 /// The leader of the controllers, and how far each is.
@@ -234,8 +338,7 @@ pub fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
     if reader.i16()? != 0 || reader.compact()? != 1 {
         return Err(Malformed);
     }
-    let length = reader.compact()?;
-    reader.take(length)?;
+    reader.compact_text()?;
     if reader.compact()? != 1 {
         return Err(Malformed);
     }
@@ -266,7 +369,7 @@ fn is_ours(reader: &mut Reader<'_>) -> Result<(), Malformed> {
 pub(crate) mod tests {
     use super::*;
 
-    fn text(text: &str) -> Vec<u8> {
+    fn string(text: &str) -> Vec<u8> {
         let mut bytes = (text.len() as i16).to_be_bytes().to_vec();
         bytes.extend(text.as_bytes());
         bytes
@@ -284,14 +387,14 @@ pub(crate) mod tests {
             0_i32.to_be_bytes().to_vec(),
             1_i32.to_be_bytes().to_vec(),
             7_i32.to_be_bytes().to_vec(),
-            text("host"),
+            string("host"),
             9092_i32.to_be_bytes().to_vec(),
             (-1_i16).to_be_bytes().to_vec(),
-            text("cluster"),
+            string("cluster"),
             7_i32.to_be_bytes().to_vec(),
             1_i32.to_be_bytes().to_vec(),
             vec![0, 0],
-            text("shop"),
+            string("shop"),
             vec![0],
             1_i32.to_be_bytes().to_vec(),
             vec![0, 0],
@@ -303,6 +406,12 @@ pub(crate) mod tests {
             numbers(&[]),
         ]
         .concat()
+    }
+
+    pub(crate) fn refused(code: u8, why: &str) -> Vec<u8> {
+        let mut answer = [&CORRELATION.to_be_bytes()[..], &[0; 5], &[0, code]].concat();
+        super::text(&mut answer, why.as_bytes());
+        answer
     }
 
     pub(crate) fn versions_answer(versions: &[(i16, i16, i16)]) -> Vec<u8> {
@@ -349,9 +458,11 @@ pub(crate) mod tests {
     #[test]
     fn a_copy_that_is_not_in_sync_is_named() {
         let good = read_metadata(&metadata_answer(&[8, 7])).unwrap();
-        assert_eq!((good.alive, good.behind), (vec![7], None));
-        let behind = read_metadata(&metadata_answer(&[7])).unwrap().behind;
-        assert_eq!(behind.as_deref(), Some("partition 4 of topic shop"));
+        let broker = Broker { id: 7, rack: None };
+        assert_eq!((&good.brokers, good.behind()), (&vec![broker], None));
+        let behind = read_metadata(&metadata_answer(&[7])).unwrap();
+        let behind = behind.behind().unwrap().to_string();
+        assert_eq!(behind, "partition 4 of topic shop");
     }
 
     #[test]

@@ -19,13 +19,14 @@ use super::{PodTemplate, SecretRef};
 #[x_kube(
     validation = Rule::new("self.replicas == 1 || self.replicas >= 3")
         .message("spec.kafka.managed.replicas must be 1, or 3 and more: two brokers stand still when one of them does"),
-    validation = Rule::new("self.replicas >= oldSelf.replicas")
-        .message("spec.kafka.managed.replicas must not shrink: a broker that goes would take its replicas along"),
+    validation = Rule::new("self.replicas >= oldSelf.replicas || self.replicas >= 3")
+        .message("spec.kafka.managed.replicas must not shrink below 3: the first three brokers are the controllers, too"),
     validation = Rule::new("!has(self.metadataVersion) || self.metadataVersion in ['4.2', '4.2-IV0', '4.2-IV1', '4.3', '4.3-IV0']")
         .message("spec.kafka.managed.metadataVersion must be one that this release knows: write 4.2, 4.2-IV0, 4.2-IV1, 4.3 or 4.3-IV0, or remove it, and it follows the image")
 )]
 pub struct ManagedKafka {
-    /// Brokers: 1, or 3 and more. The first three are controllers too. May only grow.
+    /// Brokers: 1, or 3 and more. The first three are controllers too. With 3 and more it may shrink, down to 3: the
+    /// operator moves the copies of partitions to the brokers that stay first.
     #[serde(default = "default_brokers")]
     #[schemars(range(min = 1, max = 15))]
     pub replicas: i32,

@@ -5,6 +5,7 @@ mod autoscaler;
 mod brokers;
 mod checkpoint;
 mod config;
+mod decommission;
 mod external;
 mod files;
 mod idle;

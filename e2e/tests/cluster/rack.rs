@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use kube::ResourceExt;
-use logpipe_e2e::{Bed, Program, kafka_image, run, until};
+use logpipe_e2e::{Bed, run, until};
 use serde_json::{Value, json};
 
 use crate::START;
@@ -28,23 +28,9 @@ async fn rack(bed: &Bed) -> anyhow::Result<()> {
         return Ok(());
     }
     rolls(bed, &pipeline, 1, &label(ZONE)).await?;
-    let tool = "org.apache.kafka.tools.BrokerApiVersionsCommand";
-    let command = [
-        "java",
-        "-cp",
-        "/opt/kafka/libs/*",
-        tool,
-        "--bootstrap-server",
-        "shop-kafka:9092",
-    ];
-    bed.start(&Program {
-        name: "ask",
-        image: kafka_image(),
-        command: command.map(str::to_owned).into(),
-        volumes: Vec::new(),
-    })
-    .await?;
-    let (_, told) = bed.outcome("ask", Duration::from_mins(2)).await?;
+    let told = bed
+        .kafka_tool("org.apache.kafka.tools.BrokerApiVersionsCommand", &[])
+        .await?;
     let pods = bed.pods("shop", "kafka").await?;
     let rack = format!("id: 0 rack: {} ", pods[0].labels()[ZONE]);
     ensure!(told.contains(&rack), "Kafka does not say {rack}: {told}");

@@ -224,7 +224,7 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
             // A broker is ready when there is a quorum, and there is a quorum when enough of them run.
             pod_management_policy: Some("Parallel".to_owned()),
             selector: pod::selector(pipeline, Component::Kafka),
-            // We restart brokers ourselves, when the copies have caught up: see `roll`.
+            // We restart brokers ourselves, when the copies have caught up: see `brokers::roll`.
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("OnDelete".to_owned()),
                 ..StatefulSetUpdateStrategy::default()

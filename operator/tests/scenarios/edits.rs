@@ -60,7 +60,7 @@ fn places() -> Vec<(String, Vec<Value>)> {
             null,
         ]],
         ["/kafka/managed/podTemplate", [{"spec": {"terminationGracePeriodSeconds": 7}}, {"spec": {"hostname": "x"}}, null]],
-        ["/kafka/managed/replicas", [1, 2, 3, 5]],
+        ["/kafka/managed/replicas", [1, 2, 3]],
         ["/kafka/managed/config", [{}, {"log.retention.hours": "1"}, {"listeners": "x"}, null]],
         ["/kafka/managed/rack", [{"topologyKey": "topology.kubernetes.io/zone"}, {"topologyKey": "kubernetes.io/hostname"}, null]],
         ["/kafka/managed/jvm/heapPercent", [20, 50, 5]],

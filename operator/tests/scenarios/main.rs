@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod again;
+mod brokers;
 mod crashes;
+mod decommission;
 mod edits;
 mod fake;
 mod level;

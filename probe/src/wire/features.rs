@@ -1,7 +1,7 @@
 //! `metadata.version`, the feature by which brokers agree on what they write down: what a broker says of it
 //! (`ApiVersions` version 3), and the request that raises it (`UpdateFeatures` version 2). Pure.
 
-use super::{CLIENT, Malformed, Reader, framed, header, is_ours};
+use super::{CLIENT, Malformed, Reader, Refused, framed, header, is_ours, read_outcome, text};
 
 const NAME: &[u8] = b"metadata.version";
 
@@ -27,16 +27,6 @@ pub struct Levels {
     pub finalised: i16,
 }
 
-/// Kafka does not raise it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Kafka refuses it with code {code}: {why}")]
-pub struct Refused {
-    /// Kafka's code.
-    pub code: i16,
-    /// In its words.
-    pub why: String,
-}
-
 /// What a broker supports, and what the cluster has.
 pub fn features() -> Vec<u8> {
     let mut body = header(API_VERSIONS);
@@ -58,12 +48,6 @@ pub fn raise(level: i16) -> Vec<u8> {
     body.extend([UPGRADE_ONLY, 0]);
     body.extend([0, 0]); // in earnest
     framed(&body)
-}
-
-/// A compact string; ours are short.
-fn text(body: &mut Vec<u8>, text: &[u8]) {
-    body.push(text.len() as u8 + 1);
-    body.extend(text);
 }
 
 /// What a broker says of `metadata.version`.
@@ -114,18 +98,7 @@ fn ours(field: &mut Reader<'_>) -> Result<Option<(i16, i16)>, Malformed> {
 
 /// Whether it was raised.
 pub fn read_raised(answer: &[u8]) -> Result<Result<(), Refused>, Malformed> {
-    let mut reader = Reader(answer);
-    is_ours(&mut reader)?;
-    reader.tags()?;
-    reader.i32()?; // throttled for
-    let code = reader.i16()?;
-    let length = reader.compact()?;
-    let why = String::from_utf8_lossy(reader.take(length)?).into_owned();
-    Ok(if code == 0 {
-        Ok(())
-    } else {
-        Err(Refused { code, why })
-    })
+    read_outcome(&mut Reader(answer))
 }
 
 #[cfg(test)]

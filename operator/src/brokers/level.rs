@@ -7,7 +7,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use logpipe_api::pipeline::metadata_version::name;
 use logpipe_probe::wire::features::Levels;
 
-use super::{Broker, Next, ask, brokers, second};
+use super::roll::unsettled;
+use super::{Broker, ask, of};
 use crate::object::Kind;
 use crate::observe::Live;
 use crate::validate::Pipeline;
@@ -51,7 +52,7 @@ pub(crate) async fn step(
 ) -> Option<Result<Found, String>> {
     let kafka = pipeline.kafka.as_ref()?;
     let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
-    let brokers = brokers(&set, live)?;
+    let brokers = of(&set, live)?;
     let all = brokers.len() == kafka.replicas as usize;
     if !all
         || brokers
@@ -89,7 +90,7 @@ async fn look(brokers: &[Broker], replicas: i32, wanted: Option<i16>) -> Result<
         },
         Decision::Raise(to) => {
             let seen = ask::ask(brokers).await.map_err(said)?;
-            if let Next::Wait(why) = second(brokers, replicas, &seen) {
+            if let Some(why) = unsettled(brokers, replicas, &seen) {
                 return Err(why);
             }
             ask::raise(brokers, to).await.map_err(said)?;

@@ -1,10 +1,13 @@
-//! Questions to our own brokers: who is alive and which copies are in sync, how the controllers are, and which
-//! `metadata.version` there is; and the request that raises that. Touches the network: the addresses of the pods of our own StatefulSet, and no other.
+//! Questions to our own brokers: who is alive and where the copies are, how the controllers are, and which
+//! `metadata.version` there is; and the requests that raise that, move copies and forget a broker. Touches the network:
+//! the addresses of the pods of our own StatefulSet, and no other.
 
 use std::time::Duration;
 
-use logpipe_probe::wire::features::{self, Levels, Refused};
-use logpipe_probe::wire::{self, CLIENT_PORT, Malformed};
+use logpipe_probe::wire::features::{self, Levels};
+use logpipe_probe::wire::members::{self, Member};
+use logpipe_probe::wire::reassign::{self, Move};
+use logpipe_probe::wire::{self, CLIENT_PORT, Malformed, Metadata, Refused};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,10 +23,8 @@ const LARGEST: usize = 32 * 1024 * 1024;
 /// What Kafka said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Brokers that take part.
-    pub(super) alive: Vec<i32>,
-    /// The first partition with a copy that is not in sync.
-    pub(super) behind: Option<String>,
+    /// The brokers that take part, and where the copies are.
+    pub(super) metadata: Metadata,
     /// The leader of the controllers.
     pub(super) leader: i32,
     /// The controllers, with the end of their log.
@@ -55,16 +56,13 @@ pub(super) enum AskError {
 
 /// Asks any broker for the leader of the controllers, and that one, which knows best, for the copies.
 pub(super) async fn ask(brokers: &[Broker]) -> Result<Seen, AskError> {
-    let any = brokers.first().ok_or(AskError::NoLeader)?;
-    let answer = question(any, &wire::describe_quorum()).await?;
+    let answer = question(any(brokers)?, &wire::describe_quorum()).await?;
     let quorum = wire::read_quorum(&answer)?;
     let leader = brokers.iter().find(|broker| broker.id == quorum.leader);
     let leader = leader.ok_or(AskError::NoLeader)?;
     let answer = question(leader, &wire::metadata()).await?;
-    let metadata = wire::read_metadata(&answer)?;
     Ok(Seen {
-        alive: metadata.alive,
-        behind: metadata.behind,
+        metadata: wire::read_metadata(&answer)?,
         leader: quorum.leader,
         voters: quorum.voters,
     })
@@ -80,11 +78,40 @@ pub(super) async fn levels(brokers: &[Broker]) -> Result<Vec<Levels>, AskError> 
     Ok(levels)
 }
 
-/// Raises `metadata.version`. Any broker passes it on to the leader of the controllers, which looks at all of them.
+/// Raises `metadata.version`. The leader of the controllers looks at all brokers once more.
 pub(super) async fn raise(brokers: &[Broker], level: i16) -> Result<(), AskError> {
-    let any = brokers.first().ok_or(AskError::NoLeader)?;
-    let answer = question(any, &features::raise(level)).await?;
+    let answer = question(any(brokers)?, &features::raise(level)).await?;
     Ok(features::read_raised(&answer)??)
+}
+
+/// The partitions with copies on their way to other brokers.
+pub(super) async fn moving(brokers: &[Broker]) -> Result<Vec<(String, i32)>, AskError> {
+    let answer = question(any(brokers)?, &reassign::moving()).await?;
+    Ok(reassign::read_moving(&answer)??)
+}
+
+/// Has copies moved.
+pub(super) async fn reassign(brokers: &[Broker], moves: &[Move]) -> Result<(), AskError> {
+    let answer = question(any(brokers)?, &reassign::reassign(moves)).await?;
+    Ok(reassign::read_reassigned(&answer)??)
+}
+
+/// The brokers that the cluster knows, also those that are gone.
+pub(super) async fn members(brokers: &[Broker]) -> Result<Vec<Member>, AskError> {
+    let answer = question(any(brokers)?, &members::members()).await?;
+    Ok(members::read_members(&answer)??)
+}
+
+/// Has the cluster forget a broker.
+pub(super) async fn unregister(brokers: &[Broker], id: i32) -> Result<(), AskError> {
+    let answer = question(any(brokers)?, &members::unregister(id)).await?;
+    Ok(members::read_unregistered(&answer)??)
+}
+
+/// One that answers: it passes on what is for the leader of the controllers.
+fn any(brokers: &[Broker]) -> Result<&Broker, AskError> {
+    let ready = brokers.iter().find(|broker| broker.ready);
+    ready.or(brokers.first()).ok_or(AskError::NoLeader)
 }
 
 async fn question(broker: &Broker, request: &[u8]) -> Result<Vec<u8>, AskError> {

@@ -3,40 +3,17 @@
 //!
 //! The StatefulSet is `OnDelete`: its own controller would go on as soon as a port is open.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
-use kube::{Client, ResourceExt};
 
+use super::ask::{self, Seen};
+use super::{Broker, of};
 use crate::desired::kafka::CONTROLLERS;
-use crate::desired::names::Component;
 use crate::object::Kind;
 use crate::observe::Live;
-use crate::status::pods;
 use crate::validate::Pipeline;
-
-mod ask;
-pub(crate) mod level;
-
-use ask::Seen;
-
-/// How soon brokers are looked at again, where no watch tells.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(3);
-
-/// A broker's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Broker {
-    id: i32,
-    pod: String,
-    uid: Option<String>,
-    address: Option<String>,
-    ready: bool,
-    /// Its process runs, whatever the probes say.
-    runs: bool,
-    outdated: bool,
-}
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +30,10 @@ enum Next {
 
 /// Restarts the next broker, if one may go; what is still to come, in words, when something is.
 pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> Option<String> {
-    let replicas = pipeline.kafka.as_ref()?.replicas;
     let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
-    let brokers = brokers(&set, live)?;
+    // More than the manifest says, while some are on their way out.
+    let replicas = set.spec.as_ref()?.replicas?;
+    let brokers = of(&set, live)?;
     let outdated = brokers.iter().filter(|broker| broker.outdated).count();
     let next = match first(&brokers, replicas) {
         Next::Ask => match ask::ask(&brokers).await {
@@ -75,40 +53,6 @@ pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> O
     Some(format!(
         "{outdated} of {replicas} brokers still have what was before: {what}"
     ))
-}
-
-/// The brokers, when the StatefulSet's controller has seen the set as it is now.
-fn brokers(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
-    let status = set.status.as_ref()?;
-    if status.observed_generation < set.metadata.generation {
-        return None;
-    }
-    let revision = status.update_revision.as_deref()?;
-    let uid = set.metadata.uid.as_deref()?;
-    let ours = live
-        .pods(Component::Kafka)
-        .filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid));
-    Some(ours.filter_map(|pod| broker(pod, revision)).collect())
-}
-
-fn broker(pod: &Pod, revision: &str) -> Option<Broker> {
-    let name = pod.name_any();
-    let status = pod.status.as_ref();
-    Some(Broker {
-        id: name.rsplit_once('-')?.1.parse().ok()?,
-        uid: pod.uid(),
-        address: status.and_then(|status| status.pod_ip.clone()),
-        // One that goes is as good as gone.
-        ready: pods::is_ready(pod) && pod.metadata.deletion_timestamp.is_none(),
-        runs: pods::is_running(pod, "kafka"),
-        outdated: pod.metadata.deletion_timestamp.is_none()
-            && pod
-                .labels()
-                .get("controller-revision-hash")
-                .map(String::as_str)
-                != Some(revision),
-        pod: name,
-    })
 }
 
 /// What the pods alone say.
@@ -141,29 +85,35 @@ fn first(brokers: &[Broker], replicas: i32) -> Next {
 
 /// What Kafka says. The leader of the controllers is the last one to go: each change of it is a pause.
 fn second(brokers: &[Broker], replicas: i32, seen: &Seen) -> Next {
-    if let Some(missing) = brokers
-        .iter()
-        .find(|broker| !seen.alive.contains(&broker.id))
-    {
-        return Next::Wait(format!("{} is not in the cluster yet", missing.pod));
-    }
-    if let Some(partition) = &seen.behind {
-        return Next::Wait(format!("{partition} misses copies"));
-    }
-    for id in 0..replicas.min(CONTROLLERS) {
-        let Some((_, end)) = seen.voters.iter().find(|(voter, _)| *voter == id) else {
-            return Next::Wait(format!("broker {id} is no controller yet"));
-        };
-        let newest = seen.voters.iter().map(|(_, end)| *end).max().unwrap_or(0);
-        if end + CAUGHT_UP < newest {
-            return Next::Wait(format!("controller {id} is behind"));
-        }
+    if let Some(why) = unsettled(brokers, replicas, seen) {
+        return Next::Wait(why);
     }
     let next = brokers
         .iter()
         .filter(|broker| broker.outdated)
         .max_by_key(|broker| (broker.id != seen.leader, broker.id));
     next.map_or(Next::Done, |broker| Next::Restart(broker.clone()))
+}
+
+/// What is missing until every broker, copy and controller is where the others are.
+pub(super) fn unsettled(brokers: &[Broker], replicas: i32, seen: &Seen) -> Option<String> {
+    let alive = |broker: &&Broker| seen.metadata.is_alive(broker.id);
+    if let Some(missing) = brokers.iter().find(|broker| !alive(broker)) {
+        return Some(format!("{} is not in the cluster yet", missing.pod));
+    }
+    if let Some(partition) = seen.metadata.behind() {
+        return Some(format!("{partition} misses copies"));
+    }
+    let newest = seen.voters.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    (0..replicas.min(CONTROLLERS)).find_map(|id| {
+        match seen.voters.iter().find(|(voter, _)| *voter == id) {
+            None => Some(format!("broker {id} is no controller yet")),
+            Some((_, end)) if end + CAUGHT_UP < newest => {
+                Some(format!("controller {id} is behind"))
+            }
+            Some(_) => None,
+        }
+    })
 }
 
 /// Records of metadata: the controllers write two a second when nothing happens.
@@ -194,6 +144,8 @@ async fn restart(client: &Client, namespace: &str, broker: &Broker) -> kube::Res
 
 #[cfg(test)]
 mod tests {
+    use logpipe_probe::wire::{self, Metadata, Partition};
+
     use super::*;
 
     fn three(outdated: [bool; 3], ready: [bool; 3]) -> Vec<Broker> {
@@ -212,11 +164,17 @@ mod tests {
 
     fn healthy() -> Seen {
         Seen {
-            alive: vec![0, 1, 2],
-            behind: None,
+            metadata: Metadata {
+                brokers: vec![alive(0), alive(1), alive(2)],
+                partitions: Vec::new(),
+            },
             leader: 2,
             voters: vec![(0, 100), (1, 101), (2, 101)],
         }
+    }
+
+    fn alive(id: i32) -> wire::Broker {
+        wire::Broker { id, rack: None }
     }
 
     fn restarts(next: Next) -> i32 {
@@ -284,9 +242,15 @@ mod tests {
     fn a_copy_a_broker_or_a_controller_that_is_behind_holds_it_up() {
         let brokers = three([true; 3], [true; 3]);
         let mut copies = healthy();
-        copies.behind = Some("partition 1 of topic shop".to_owned());
+        copies.metadata.partitions.push(Partition {
+            topic: "shop".into(),
+            index: 1,
+            leader: 0,
+            replicas: vec![0, 1],
+            in_sync: vec![0],
+        });
         let mut fenced = healthy();
-        fenced.alive = vec![0, 2];
+        fenced.metadata.brokers.remove(1);
         let mut slow = healthy();
         slow.voters[0].1 = 10;
         let mut observer = healthy();

@@ -1,0 +1,71 @@
+//! The brokers that run: what they say of themselves, and what is done to them one after the other. Touches the client,
+//! and dials the pods of our own brokers.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::desired::names::Component;
+use crate::observe::Live;
+use crate::status::pods;
+
+mod ask;
+pub(crate) mod decommission;
+pub(crate) mod level;
+pub(crate) mod roll;
+
+/// How soon brokers are looked at again, where no watch tells.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// A broker's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Broker {
+    id: i32,
+    pod: String,
+    uid: Option<String>,
+    address: Option<String>,
+    ready: bool,
+    /// Its process runs, whatever the probes say.
+    runs: bool,
+    outdated: bool,
+}
+
+/// The brokers, when the StatefulSet's controller has seen the set as it is now.
+fn of(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
+    let status = set.status.as_ref()?;
+    if status.observed_generation < set.metadata.generation {
+        return None;
+    }
+    let revision = status.update_revision.as_deref()?;
+    let uid = set.metadata.uid.as_deref()?;
+    let ours = live
+        .pods(Component::Kafka)
+        .filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid));
+    Some(ours.filter_map(|pod| broker(pod, revision)).collect())
+}
+
+fn broker(pod: &Pod, revision: &str) -> Option<Broker> {
+    let status = pod.status.as_ref();
+    Some(Broker {
+        id: ordinal(pod)?,
+        uid: pod.uid(),
+        address: status.and_then(|status| status.pod_ip.clone()),
+        // One that goes is as good as gone.
+        ready: pods::is_ready(pod) && pod.metadata.deletion_timestamp.is_none(),
+        runs: pods::is_running(pod, "kafka"),
+        outdated: pod.metadata.deletion_timestamp.is_none()
+            && pod
+                .labels()
+                .get("controller-revision-hash")
+                .map(String::as_str)
+                != Some(revision),
+        pod: pod.name_any(),
+    })
+}
+
+/// The number of a broker's pod, which is the broker's own.
+pub(crate) fn ordinal(pod: &Pod) -> Option<i32> {
+    pod.name_any().rsplit_once('-')?.1.parse().ok()
+}
