@@ -10,6 +10,7 @@
 pub mod apply;
 mod brokers;
 pub mod config;
+pub mod context;
 pub mod controller;
 pub mod desired;
 pub mod health;
@@ -19,6 +20,7 @@ mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod progress;
+pub mod reconcile;
 pub mod rivals;
 pub mod shutdown;
 pub mod status;
@@ -34,4 +36,15 @@ pub use object::{Kind, Object};
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot have left half an entry.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

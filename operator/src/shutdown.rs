@@ -16,12 +16,13 @@ use serde_json::json;
 
 use crate::apply::{self, Stage};
 use crate::brokers::decommission;
+use crate::chain;
 use crate::config::Config;
-use crate::controller::{Error, chain, facts};
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::{Kind, Object};
 use crate::observe::{self, Live};
+use crate::reconcile::{Error, facts};
 use crate::validate::validate;
 use crate::volumes;
 

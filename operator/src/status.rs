@@ -3,10 +3,9 @@
 //! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
 //! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{
     CheckpointsStatus, Condition, EtlStatus, KafkaStatus, LogPipelineStatus, Progress, Suspend,
@@ -16,116 +15,20 @@ use logpipe_api::pipeline::{
 use crate::apply::ApplyError;
 use crate::brokers::decommission::Decommission;
 use crate::brokers::level::Level;
-use crate::brokers::ordinal;
 use crate::desired;
-use crate::desired::kafka::CONTROLLERS;
-use crate::desired::names::{COMPONENT, Component, Names, selector_text};
+use crate::desired::names::{Component, Names, selector_text};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
+mod parts;
 pub mod pods;
+mod reason;
 
-/// How long brokers may take to find together: a log of some size is read again after a crash.
-const QUORUM_TAKES: SignedDuration = SignedDuration::from_mins(10);
-
-/// Why something is as it is, in one word. Scripts match on them: they are never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// All of it runs.
-    Running,
-    /// `spec.suspend` holds something back.
-    Suspended,
-    /// The manifest asks for something that cannot be done.
-    InvalidSpec,
-    /// The API server refused an object.
-    ApplyFailed,
-    /// A checkpoint is gone.
-    CheckpointMissing,
-    /// Kafka is not ours.
-    External,
-    /// Every broker is ready.
-    BrokersReady,
-    /// Some brokers are not.
-    BrokersStarting,
-    /// They are, and some still have to be restarted for what changed.
-    BrokersRestarting,
-    /// Brokers that the manifest no longer asks for are emptied and taken away.
-    BrokersLeaving,
-    /// They cannot be emptied.
-    BrokersLeavingRefused,
-    /// Kafka's `metadata.version` cannot be what the manifest says.
-    MetadataVersionRefused,
-    /// Volumes are on their way to the size that the manifest says.
-    VolumesGrowing,
-    /// A volume was not allowed to grow.
-    VolumesRefused,
-    /// There was a quorum, and no broker has been ready for a while.
-    QuorumLost,
-    /// What the part needs is not there yet.
-    Waiting,
-    /// The topic is what the manifest says.
-    TopicReady,
-    /// The topic is being made or changed.
-    TopicPending,
-    /// Lines come in.
-    SourceRunning,
-    /// The source's pod is not ready.
-    SourceStarting,
-    /// Others write the topic.
-    WrittenByOthers,
-    /// Every ETL worker is ready.
-    WorkersRunning,
-    /// Some are not.
-    WorkersStarting,
-    /// A pod's process ends again and again.
-    PodFailing,
-    /// A pod is not made: it is refused.
-    PodsNotMade,
-    /// A pod finds no node.
-    PodUnschedulable,
-    /// A pod's image is not to be had.
-    ImageUnavailable,
-    /// A pod's Secret or claim is not there.
-    VolumesMissing,
-}
-
-impl Reason {
-    /// As it stands in a condition.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "Running",
-            Self::Suspended => "Suspended",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::ApplyFailed => "ApplyFailed",
-            Self::CheckpointMissing => "CheckpointMissing",
-            Self::External => "External",
-            Self::BrokersReady => "BrokersReady",
-            Self::BrokersStarting => "BrokersStarting",
-            Self::BrokersRestarting => "BrokersRestarting",
-            Self::BrokersLeaving => "BrokersLeaving",
-            Self::BrokersLeavingRefused => "BrokersLeavingRefused",
-            Self::MetadataVersionRefused => "MetadataVersionRefused",
-            Self::VolumesGrowing => "VolumesGrowing",
-            Self::VolumesRefused => "VolumesRefused",
-            Self::QuorumLost => "QuorumLost",
-            Self::Waiting => "Waiting",
-            Self::TopicReady => "TopicReady",
-            Self::TopicPending => "TopicPending",
-            Self::SourceRunning => "SourceRunning",
-            Self::SourceStarting => "SourceStarting",
-            Self::WrittenByOthers => "WrittenByOthers",
-            Self::WorkersRunning => "WorkersRunning",
-            Self::WorkersStarting => "WorkersStarting",
-            Self::PodFailing => "PodFailing",
-            Self::PodsNotMade => "PodsNotMade",
-            Self::PodUnschedulable => "PodUnschedulable",
-            Self::ImageUnavailable => "ImageUnavailable",
-            Self::VolumesMissing => "VolumesMissing",
-        }
-    }
-}
+use parts::{Part, parts, stay};
+pub use parts::{is_complete, ready_replicas};
+pub use reason::Reason;
 
 /// What a reconciliation came to.
 #[derive(Debug)]
@@ -176,40 +79,6 @@ pub struct Applied<'a> {
     pub progress: Option<Progress>,
     /// When.
     pub now: Timestamp,
-}
-
-/// How a part is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
-    ready: bool,
-    stalled: bool,
-    reason: Reason,
-    message: String,
-}
-
-impl Part {
-    fn ready(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            ready: true,
-            stalled: false,
-            reason,
-            message: message.into(),
-        }
-    }
-
-    fn pending(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            ready: false,
-            ..Self::ready(reason, message)
-        }
-    }
-
-    fn stalled(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            stalled: true,
-            ..Self::pending(reason, message)
-        }
-    }
 }
 
 /// The status after `outcome`. Where nothing changed it equals the one that `object` has.
@@ -373,261 +242,6 @@ pub fn is_permanent(error: &kube::Error) -> bool {
         kube::Error::Api(status) => matches!(status.code, 400 | 403 | 405 | 413 | 422),
         _ => false,
     }
-}
-
-fn parts(applied: &Applied<'_>) -> Vec<(&'static str, Part)> {
-    let kafka = kafka(applied);
-    let topic = topic(applied, &kafka);
-    let source = source(applied, &topic);
-    let etl = etl(applied, &topic);
-    vec![
-        ("KafkaReady", kafka),
-        ("TopicReady", topic),
-        ("SourceReady", source),
-        ("ETLReady", etl),
-    ]
-}
-
-fn kafka(applied: &Applied<'_>) -> Part {
-    let pipeline = applied.pipeline;
-    let Some(kafka) = &pipeline.kafka else {
-        let servers = pipeline.kafka_settings.bootstrap_servers.join(", ");
-        return Part::ready(
-            Reason::External,
-            format!("Kafka at {servers} is not run by the operator"),
-        );
-    };
-    let set = set(applied, &pipeline.names.kafka());
-    let ready = set
-        .as_ref()
-        .map_or(0, |set| stay(applied.live, Component::Kafka, set));
-    if let Some(leaving) = applied.leaving {
-        let staying = applied.live.pods(Component::Kafka);
-        let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
-        return trouble_of(staying, applied.now).unwrap_or_else(|| {
-            if leaving.stalled {
-                Part::stalled(Reason::BrokersLeavingRefused, &leaving.message)
-            } else {
-                Part::pending(Reason::BrokersLeaving, &leaving.message)
-            }
-        });
-    }
-    if let Some(growing) = growing(applied, Component::Kafka) {
-        return growing;
-    }
-    let text = format!("{ready} of {} brokers are ready", kafka.replicas);
-    if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
-        return Part::pending(Reason::BrokersRestarting, restarts);
-    }
-    if ready >= kafka.replicas {
-        return match applied.level {
-            Some(Ok(Level {
-                refused: Some(why), ..
-            })) => Part::stalled(Reason::MetadataVersionRefused, why),
-            Some(Err(why)) => Part::ready(
-                Reason::BrokersReady,
-                format!("{text}; their metadata.version is not looked at yet: {why}"),
-            ),
-            _ => Part::ready(Reason::BrokersReady, text),
-        };
-    }
-    let trouble = trouble(applied, Component::Kafka);
-    let mut part = trouble.unwrap_or_else(|| Part::pending(Reason::BrokersStarting, text));
-    // Other troubles have a remedy of their own.
-    let is_plain = matches!(part.reason, Reason::BrokersStarting | Reason::PodFailing);
-    if kafka.bootstrapped && is_plain && no_controller_for_long(applied, kafka.replicas) {
-        return without_quorum(pipeline, &part.message);
-    }
-    if let (Reason::PodUnschedulable, Some(label)) = (part.reason, &kafka.rack) {
-        part.message = format!(
-            "{}. For spec.kafka.managed.rack only nodes with the label {label} take brokers: \
-             kubectl get nodes -L {label}",
-            part.message
-        );
-    }
-    part
-}
-
-/// Whether none of the brokers that vote has been ready for a while, though their pods are there.
-fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
-    (0..replicas.min(CONTROLLERS)).all(|id| {
-        let name = format!("{}-{id}", applied.pipeline.names.kafka());
-        let mut pods = applied.live.pods(Component::Kafka);
-        let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name));
-        let since = pod.and_then(pods::unready_since);
-        since.is_some_and(|since| applied.now.duration_since(since) >= QUORUM_TAKES)
-    })
-}
-
-/// A disk that is empty must not found a quorum again, and waits for the others for ever.
-fn without_quorum(pipeline: &Pipeline, message: &str) -> Part {
-    let (name, namespace) = (&pipeline.name, &pipeline.namespace);
-    let text = format!(
-        "{message}; no broker was ready for {} minutes, though there was a quorum once. If a disk was lost or its \
-         claim removed: bring the claims data-{kafka}-… back as they were, or begin anew: kubectl delete lp {name} \
-         -n {namespace}; kubectl delete pvc,configmap -l logpipe.dev/pipeline={name} -n {namespace}; then apply it \
-         with another spec.sink.s3.prefix",
-        QUORUM_TAKES.as_mins(),
-        kafka = pipeline.names.kafka(),
-    );
-    Part::stalled(Reason::QuorumLost, text)
-}
-
-fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {
-    let pipeline = applied.pipeline;
-    let name = &pipeline.kafka_settings.topic;
-    let job: Option<Job> = applied
-        .live
-        .typed(Kind::Job, &desired::topic_name(pipeline));
-    let Some(job) = job else {
-        return Part::pending(
-            Reason::Waiting,
-            format!("topic {name} waits for Kafka: {}", kafka.message),
-        );
-    };
-    if is_complete(&job) {
-        let partitions = pipeline.topic.partitions;
-        return Part::ready(
-            Reason::TopicReady,
-            format!("topic {name} has {partitions} partitions"),
-        );
-    }
-    trouble(applied, Component::Topic).unwrap_or_else(|| {
-        Part::pending(Reason::TopicPending, format!("topic {name} is being made"))
-    })
-}
-
-/// Whether a Job has done its work.
-pub fn is_complete(job: &Job) -> bool {
-    job.status
-        .as_ref()
-        .is_some_and(|status| status.succeeded.unwrap_or(0) > 0)
-}
-
-fn source(applied: &Applied<'_>, topic: &Part) -> Part {
-    let pipeline = applied.pipeline;
-    if pipeline.source.is_none() {
-        return Part::ready(Reason::WrittenByOthers, "the topic is written by others");
-    }
-    if pipeline.suspend != Suspend::None {
-        return Part::ready(Reason::Suspended, "held back by spec.suspend");
-    }
-    if let Some(growing) = growing(applied, Component::Source) {
-        return growing;
-    }
-    let Some(set) = set(applied, &pipeline.names.source()) else {
-        return Part::pending(
-            Reason::Waiting,
-            format!("the source waits for the topic: {}", topic.message),
-        );
-    };
-    let ready = stay(applied.live, Component::Source, &set);
-    if current_replicas(&set, ready) >= 1 {
-        return Part::ready(Reason::SourceRunning, "lines come in");
-    }
-    trouble(applied, Component::Source).unwrap_or_else(|| {
-        let text = if ready >= 1 {
-            "the source's pod still runs what the manifest said before, and is replaced"
-        } else {
-            "the source's pod is starting"
-        };
-        Part::pending(Reason::SourceStarting, text)
-    })
-}
-
-fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
-    let pipeline = applied.pipeline;
-    if pipeline.suspend == Suspend::All {
-        return Part::ready(Reason::Suspended, "held back by spec.suspend");
-    }
-    let Some(set) = set(applied, &pipeline.names.etl()) else {
-        return Part::pending(
-            Reason::Waiting,
-            format!("the workers wait for the topic: {}", topic.message),
-        );
-    };
-    let ready = stay(applied.live, Component::Etl, &set);
-    let all = pipeline.etl.replicas;
-    let mut text = format!("{ready} of {all} workers are ready");
-    let partitions = pipeline.topic.partitions as i32;
-    if all > partitions {
-        let idle = all - partitions;
-        text = format!(
-            "{text}; {idle} of them have nothing to do, because there are {partitions} partitions: \
-             raise spec.kafka.topic.partitions or lower spec.etl.replicas"
-        );
-    }
-    let current = current_replicas(&set, ready);
-    if current >= all {
-        return Part::ready(Reason::WorkersRunning, text);
-    }
-    if current < ready {
-        let before = ready - current;
-        text = format!(
-            "{text}; {before} of them still run what the manifest said before, and are replaced"
-        );
-    }
-    trouble(applied, Component::Etl).unwrap_or_else(|| Part::pending(Reason::WorkersStarting, text))
-}
-
-fn trouble(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let trouble = trouble_of(applied.live.pods(component), applied.now);
-    if trouble.is_some() {
-        return trouble;
-    }
-    let mut lacking = applied.lacking.iter();
-    let lacking = lacking.find(|object| object.label(COMPONENT) == Some(component.as_str()))?;
-    Some(Part::pending(Reason::PodsNotMade, pods::not_made(lacking)))
-}
-
-fn trouble_of<'a>(mut pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Option<Part> {
-    let trouble = pods.find_map(|pod| pods::trouble(pod, now))?;
-    Some(Part {
-        ready: false,
-        stalled: trouble.stalled,
-        reason: trouble.reason,
-        message: trouble.message,
-    })
-}
-
-fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let mut growing = applied.growing.iter();
-    let growth = growing.find(|growth| growth.component == component)?;
-    Some(if growth.stalled {
-        Part::stalled(Reason::VolumesRefused, &growth.message)
-    } else {
-        Part::pending(Reason::VolumesGrowing, &growth.message)
-    })
-}
-
-fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
-    applied.live.typed(Kind::StatefulSet, name)
-}
-
-/// The pods of a StatefulSet that are ready, as far as its controller has seen the set as it is now.
-pub fn ready_replicas(set: &StatefulSet) -> i32 {
-    let Some(status) = &set.status else { return 0 };
-    if status.observed_generation < set.metadata.generation {
-        return 0;
-    }
-    status.ready_replicas.unwrap_or(0)
-}
-
-/// Those of them that have the current template: the others run what the manifest said before.
-fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
-    let Some(status) = &set.status else { return 0 };
-    if status.current_revision == status.update_revision {
-        return ready;
-    }
-    ready.min(status.updated_replicas.unwrap_or(0))
-}
-
-/// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
-fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
-    let pods = live.pods(component);
-    let ending =
-        pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
-    (ready_replicas(set) - ending.count() as i32).max(0)
 }
 
 /// Everything in the status beside the conditions.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use logpipe_api::LogPipeline;
-use logpipe_operator::controller::{self, Context};
+use logpipe_operator::context::Context;
+use logpipe_operator::reconcile;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,7 +127,7 @@ pub(crate) fn with_brokers(count: i32) -> Value {
 /// One look by an operator that goes on.
 pub(crate) async fn look(api: &FakeApi, context: &Context) {
     let object: LogPipeline = serde_json::from_value(api.get(PIPELINE).unwrap()).unwrap();
-    controller::reconcile(&object, context).await.unwrap();
+    reconcile::reconcile(&object, context).await.unwrap();
 }
 
 /// As a cluster answers, and does.

@@ -1,6 +1,6 @@
 //! Brokers that the manifest no longer asks for are emptied, taken away one at a time, and forgotten.
 
-use logpipe_operator::controller::Context;
+use logpipe_operator::context::Context;
 use serde_json::json;
 
 use crate::brokers::{Brokers, look, put_pods, with_brokers};

@@ -1,6 +1,6 @@
 //! `metadata.version` follows the image, or is held.
 
-use logpipe_operator::controller::Context;
+use logpipe_operator::context::Context;
 use serde_json::{Value, json};
 
 use crate::brokers::{Brokers, look, put_pods, with_brokers};

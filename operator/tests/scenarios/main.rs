@@ -21,7 +21,7 @@ use fake::FakeApi;
 use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
 use logpipe_operator::config::Config;
-use logpipe_operator::controller;
+use logpipe_operator::reconcile;
 use serde_json::{Value, json};
 use server::Server;
 
@@ -83,7 +83,7 @@ fn edit(api: &FakeApi, spec: &Value) {
     api.put(PIPELINE, object);
 }
 
-async fn look(api: &FakeApi) -> Result<(), controller::Error> {
+async fn look(api: &FakeApi) -> Result<(), reconcile::Error> {
     Server::fake(api).look().await
 }
 

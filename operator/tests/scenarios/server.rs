@@ -9,7 +9,8 @@ use kube::api::{
 use kube::{Client, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_operator::Kind;
-use logpipe_operator::controller::{self, Context};
+use logpipe_operator::context::Context;
+use logpipe_operator::reconcile;
 use serde_json::{Value, json};
 
 use crate::config;
@@ -82,13 +83,13 @@ impl Server {
     }
 
     /// One look at the pipeline, by an operator that has just started.
-    pub(crate) async fn look(&self) -> Result<(), controller::Error> {
+    pub(crate) async fn look(&self) -> Result<(), reconcile::Error> {
         let api: Api<LogPipeline> = Api::namespaced(self.admin.clone(), &self.namespace);
         let Some(object) = api.get_opt(NAME).await.unwrap() else {
             return Ok(());
         };
         let context = Context::new(self.operator.clone(), config());
-        controller::reconcile(&object, &context).await.map(drop)
+        reconcile::reconcile(&object, &context).await.map(drop)
     }
 
     /// Until nothing changes any more.

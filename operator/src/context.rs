@@ -1,0 +1,73 @@
+//! What every reconciliation needs, and what is remembered from one to the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Resource};
+use logpipe_api::LogPipeline;
+use tokio::sync::OnceCell;
+
+use crate::config::Config;
+use crate::desired::names::OPERATOR;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::validate::Fault;
+use crate::{lock, rivals};
+
+/// What every reconciliation needs.
+pub struct Context {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Every namespace was listed once.
+    pub(crate) listed: OnceCell<()>,
+    /// By UID, for what must not happen too often.
+    pub(crate) memory: Mutex<HashMap<String, Memory>>,
+}
+
+impl Context {
+    /// A context that reports as the operator's own pod.
+    pub fn new(client: Client, config: Config) -> Self {
+        let reporter = Reporter {
+            controller: OPERATOR.to_owned(),
+            instance: Some(config.own_name.clone()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            config,
+            metrics: Arc::default(),
+            listed: OnceCell::new(),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Counts there, and lets it see the pipelines.
+    #[must_use]
+    pub fn observed_by(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// What the pipelines that were there before do not leave to this one.
+    pub(crate) fn rivalry(&self, object: &LogPipeline) -> Vec<Fault> {
+        let all = self.metrics.pipelines();
+        rivals::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
+    }
+
+    pub(crate) fn remember<T>(
+        &self,
+        object: &impl Resource,
+        change: impl FnOnce(&mut Memory) -> T,
+    ) -> T {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        change(lock(&self.memory).entry(uid).or_default())
+    }
+
+    pub(crate) fn forget(&self, object: &impl Resource) {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        lock(&self.memory).remove(&uid);
+    }
+}
