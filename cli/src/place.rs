@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::{
 use crate::runtime;
 
 mod args;
-pub(crate) mod checkpoints;
+mod checkpoints;
 mod object;
 
 pub(crate) use args::{PlaceArgs, load};

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, bail, ensure};
 use logpipe_api::LogPipeline;
 use logpipe_api::settings::S3Settings;
-use logpipe_workers::checkpoint::file::FileStore;
+use logpipe_workers::checkpoint::file::{self, FileStore};
 use logpipe_workers::checkpoint::survey::{self, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
 use logpipe_workers::log::Log;
@@ -20,7 +20,6 @@ use tokio::runtime::Runtime;
 
 use super::{Change, Found, Place, Stored, is_stored_key};
 use crate::modes::{KafkaMode, Modes, SinkMode};
-use crate::place::checkpoints;
 use crate::run::data_dir::{DataDir, Owner};
 use crate::runtime;
 
@@ -135,7 +134,7 @@ impl Place for Local {
             };
             let failed = || format!("failed to read {}", entry.path().display());
             let bytes = fs::read(entry.path()).with_context(failed)?;
-            let stored = match checkpoints::value(&bytes) {
+            let stored = match file::decode(&bytes) {
                 Ok(value) => Stored::Value(value.to_vec()),
                 Err(error) => Stored::Damaged(error.to_string()),
             };

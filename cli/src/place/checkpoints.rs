@@ -4,13 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use logpipe_api::settings::partition_of_key;
-use logpipe_workers::checkpoint::Checkpoint;
-
-/// The first words of a checkpoint's file, and the version that is read here.
-const MAGIC: &str = "logpipe checkpoint v";
-const VERSION: u32 = 1;
+use logpipe_workers::checkpoint::{Checkpoint, file};
 
 /// The checkpoints in `dir`, by partition.
 pub(super) fn read_all(dir: &Path) -> anyhow::Result<Vec<Checkpoint>> {
@@ -26,7 +22,7 @@ pub(super) fn read_all(dir: &Path) -> anyhow::Result<Vec<Checkpoint>> {
         let path = dir.join(name);
         let failed = || format!("failed to read the checkpoint {}", path.display());
         let bytes = fs::read(&path).with_context(failed)?;
-        let value = value(&bytes).with_context(failed)?;
+        let value = file::decode(&bytes).with_context(failed)?;
         Checkpoint::decode(value).with_context(failed)
     };
     names.iter().map(read).collect()
@@ -36,42 +32,6 @@ pub(super) fn read_all(dir: &Path) -> anyhow::Result<Vec<Checkpoint>> {
 fn is_checkpoint(name: &str) -> bool {
     let key = name.strip_suffix(".checkpoint");
     key.is_some_and(|key| partition_of_key(key).is_some())
-}
-
-/// The value behind the first line, `logpipe checkpoint v1 crc32c=… length=…`.
-pub(crate) fn value(bytes: &[u8]) -> anyhow::Result<&[u8]> {
-    const DAMAGED: &str = "it is damaged: its first line is not that of a checkpoint";
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .context(DAMAGED)?;
-    let (line, value) = (&bytes[..end], &bytes[end + 1..]);
-    let line = std::str::from_utf8(line).context(DAMAGED)?;
-    let mut words = line.strip_prefix(MAGIC).context(DAMAGED)?.split(' ');
-    let version: u32 = words
-        .next()
-        .and_then(|word| word.parse().ok())
-        .context(DAMAGED)?;
-    if version > VERSION {
-        bail!(
-            "it has format version {version}, and this release reads version {VERSION}: run the newer release"
-        );
-    }
-    let checksum = words.next().and_then(|word| word.strip_prefix("crc32c="));
-    let checksum = checksum.and_then(|word| u32::from_str_radix(word, 16).ok());
-    ensure!(
-        checksum == Some(crc32c::crc32c(value)),
-        "it is damaged: its checksum is not what its first line says"
-    );
-    Ok(value)
-}
-
-#[cfg(test)]
-pub(crate) fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
-    let value = checkpoint.encode();
-    let (checksum, length) = (crc32c::crc32c(&value), value.len());
-    let line = format!("{MAGIC}{VERSION} crc32c={checksum:08x} length={length}\n");
-    [line.into_bytes(), value].concat()
 }
 
 #[cfg(test)]
@@ -97,19 +57,28 @@ mod tests {
     #[test]
     fn a_damaged_or_newer_checkpoint_is_an_error() {
         let tree = Tree::good();
-        let good = encode(&tree.checkpoints[0]);
-        assert_eq!(value(&good).unwrap(), tree.checkpoints[0].encode());
+        let place = tree.place();
+        let path = tree.path().join("checkpoints/p00001.checkpoint");
+        let good = fs::read(&path).unwrap();
         let mut flipped = good.clone();
         *flipped.last_mut().unwrap() ^= 1;
-        for bytes in [&flipped[..], &good[..good.len() - 1], b"", b"{}\n{}"] {
+        for (bytes, why) in [
+            (&flipped[..], "it is damaged"),
+            (&good[..good.len() - 1], "it is damaged"),
+            (b"", "it is damaged"),
+            (b"{}\n{}", "it is damaged"),
+            (
+                b"logpipe checkpoint v2 anything\n{}",
+                "run the newer release",
+            ),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let error = place.checkpoints().unwrap_err();
+            let text = format!("{error:#}");
             assert!(
-                value(bytes)
-                    .unwrap_err()
-                    .to_string()
-                    .starts_with("it is damaged")
+                text.contains("p00001.checkpoint") && text.contains(why),
+                "{text}"
             );
         }
-        let newer = value(b"logpipe checkpoint v2 anything\n{}").unwrap_err();
-        assert!(newer.to_string().contains("run the newer release"));
     }
 }

@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use logpipe_api::pipeline::GeneratorFormat;
 use logpipe_workers::checkpoint::Checkpoint;
+use logpipe_workers::checkpoint::file;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::name::ObjectName;
 use logpipe_workers::etl::receive::Progress;
@@ -20,7 +21,6 @@ use logpipe_workers::log::Identity;
 use parquet::arrow::ArrowWriter;
 
 use crate::place::Place;
-use crate::place::checkpoints::encode;
 
 /// 2026-01-31 07:00:00 UTC in microseconds.
 const BEGIN: i64 = 1_769_842_800_000_000;
@@ -163,7 +163,7 @@ impl Tree {
         fs::create_dir_all(&dir).unwrap();
         for checkpoint in &self.checkpoints {
             let name = format!("p{:05}.checkpoint", checkpoint.partition);
-            fs::write(dir.join(name), encode(checkpoint)).unwrap();
+            fs::write(dir.join(name), file::encode(&checkpoint.encode())).unwrap();
         }
         Place::open(self.dir.path().to_str().unwrap()).unwrap()
     }

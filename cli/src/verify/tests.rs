@@ -370,7 +370,7 @@ fn checkpoints_are_taken_from_where_the_user_says() {
     assert_eq!(code(&place.name).unwrap(), ExitCode::SUCCESS);
     // A checkpoint that says more was committed.
     checkpoint.next += 1;
-    let bytes = crate::place::checkpoints::encode(&checkpoint);
+    let bytes = logpipe_workers::checkpoint::file::encode(&checkpoint.encode());
     fs::write(elsewhere.path().join(there.file_name().unwrap()), bytes).unwrap();
     assert_eq!(code(&place.name).unwrap(), ExitCode::FAILURE);
     drop(fs::remove_dir_all(elsewhere.path()));

@@ -218,7 +218,8 @@ fn keep(path: &Path, previous: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn encode(value: &[u8]) -> Vec<u8> {
+/// The bytes of a file: the first line, then the value.
+pub fn encode(value: &[u8]) -> Vec<u8> {
     let mut line = String::new();
     let (checksum, length) = (crc32c::crc32c(value), value.len());
     writeln!(
@@ -231,13 +232,21 @@ fn encode(value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Fault {
+/// Why the bytes of a file are no value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Of a release after this one.
+    #[error(
+        "it has format version {0}, and this release reads version {VERSION}: run the newer release"
+    )]
     Newer(u32),
+    /// Not what was written.
+    #[error("it is damaged: {0}")]
     Damaged(&'static str),
 }
 
-fn decode(bytes: &[u8]) -> Result<&[u8], Fault> {
+/// The value in the bytes of a file.
+pub fn decode(bytes: &[u8]) -> Result<&[u8], Fault> {
     let damaged = Fault::Damaged("its first line is not that of a checkpoint");
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return Err(damaged);
