@@ -17,6 +17,8 @@ ARG BUILDARCH
 ARG TARGETARCH
 # The toolchain of the image: rust-toolchain.toml would have rustup fetch the formatter and the linter, too.
 ENV RUSTUP_TOOLCHAIN=1.95.0
+# An image has the names of functions and no more: hack/images.
+ENV CARGO_PROFILE_RELEASE_DEBUG=false
 RUN if [ "${TARGETARCH}" != "${BUILDARCH}" ]; then \
       case ${TARGETARCH} in amd64) cpu=x86_64 ;; arm64) cpu=aarch64 ;; *) exit 1 ;; esac && \
       apt-get update && \

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
+use kube::{Client, ResourceExt};
 
 use crate::desired::names::Component;
 use crate::observe::Live;
@@ -13,6 +14,7 @@ use crate::status::pods;
 
 mod ask;
 pub(crate) mod decommission;
+pub(crate) mod end;
 pub(crate) mod level;
 pub(crate) mod roll;
 
@@ -63,6 +65,32 @@ fn broker(pod: &Pod, revision: &str) -> Option<Broker> {
                 != Some(revision),
         pod: pod.name_any(),
     })
+}
+
+/// Ends a pod, in `grace_seconds` if that is less than its own. By eviction, so that the disruption budget has its say, too;
+/// of one that ends already it has none.
+async fn evict(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    uid: Option<String>,
+    grace_seconds: Option<u32>,
+) -> kube::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let params = EvictParams {
+        delete_options: Some(DeleteParams {
+            grace_period_seconds: grace_seconds,
+            preconditions: Some(Preconditions {
+                uid,
+                ..Preconditions::default()
+            }),
+            ..DeleteParams::default()
+        }),
+        ..EvictParams::default()
+    };
+    let outcome = pods.evict(pod, &params).await;
+    tracing::info!(namespace, pod, ok = outcome.is_ok(), "evicted");
+    outcome.map(drop)
 }
 
 /// The number of a broker's pod, which is the broker's own.

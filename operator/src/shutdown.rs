@@ -1,4 +1,5 @@
-//! The end of a pipeline, in order: the source, then the ETL workers, then all the rest. Touches the client.
+//! The end of a pipeline, in order: the source, then the ETL workers, then the brokers, then all the rest. Touches the
+//! client.
 //!
 //! The finalizer only buys that order. It never blocks for ever, and nothing depends on it: what is gone before
 //! its turn is what a crash would have taken, and every part survives crashes.
@@ -15,7 +16,7 @@ use logpipe_api::pipeline::Suspend;
 use serde_json::json;
 
 use crate::apply::{self, Stage};
-use crate::brokers::decommission;
+use crate::brokers::{decommission, end};
 use crate::chain;
 use crate::config::Config;
 use crate::desired;
@@ -74,14 +75,12 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     let namespace = object.namespace().unwrap_or_default();
     let mut live = observe::live(client, &namespace, &object.name_any()).await?;
     let has = |component| live.pods(component).next().is_some();
-    // Those of a StatefulSet that was about to be made again would outlive their pipeline.
-    let left = live
-        .pods(Component::Kafka)
-        .any(|pod| pod.owner_references().is_empty());
-    let suspend = if has(Component::Source) {
-        Suspend::Sources
-    } else if has(Component::Etl) || left {
-        Suspend::All
+    let (suspend, end_brokers) = if has(Component::Source) {
+        (Suspend::Sources, false)
+    } else if has(Component::Etl) {
+        (Suspend::All, false)
+    } else if has(Component::Kafka) {
+        (Suspend::All, true)
     } else {
         return Ok(false);
     };
@@ -94,7 +93,12 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     };
     let mut objects = desired::objects(&pipeline);
     objects.retain(|object| object.kind == Kind::StatefulSet && runs(object, &live));
-    decommission::keep(&pipeline, &mut objects, &live);
+    if end_brokers {
+        end::none(&pipeline, &mut objects);
+        end::hurry(client, &namespace, &live).await;
+    } else {
+        decommission::keep(&pipeline, &mut objects, &live);
+    }
     volumes::keep_claims(&mut objects, &live);
     volumes::leave_the_ending(&mut objects, &mut live);
     let mut sets = Live {

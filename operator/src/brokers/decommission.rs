@@ -133,7 +133,11 @@ fn may_shrink(kafka: &Kafka) -> bool {
     kafka.bootstrapped && kafka.replicas >= CONTROLLERS
 }
 
-fn replicas<'a>(pipeline: &Pipeline, desired: &'a mut [Object]) -> Option<&'a mut Value> {
+/// The number of brokers in the StatefulSet that shall be.
+pub(super) fn replicas<'a>(
+    pipeline: &Pipeline,
+    desired: &'a mut [Object],
+) -> Option<&'a mut Value> {
     let name = pipeline.names.kafka();
     let is_set = |object: &&mut Object| object.kind == Kind::StatefulSet && object.name() == name;
     let set = desired.iter_mut().find(is_set)?;

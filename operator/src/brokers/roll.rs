@@ -4,12 +4,10 @@
 //! The StatefulSet is `OnDelete`: its own controller would go on as soon as a port is open.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 
 use super::ask::{self, Seen};
-use super::{Broker, of};
+use super::{Broker, evict, of};
 use crate::desired::kafka::CONTROLLERS;
 use crate::object::Kind;
 use crate::observe::Live;
@@ -44,10 +42,13 @@ pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> O
     };
     let what = match next {
         Next::Done | Next::Ask => return None,
-        Next::Restart(broker) => match restart(client, &pipeline.namespace, &broker).await {
-            Ok(()) => format!("{} is restarted", broker.pod),
-            Err(error) => format!("{} could not be restarted: {error}", broker.pod),
-        },
+        Next::Restart(Broker { pod, uid, .. }) => {
+            let outcome = evict(client, &pipeline.namespace, &pod, uid, None).await;
+            match outcome {
+                Ok(()) => format!("{pod} is restarted"),
+                Err(error) => format!("{pod} could not be restarted: {error}"),
+            }
+        }
         Next::Wait(why) => why,
     };
     Some(format!(
@@ -118,29 +119,6 @@ pub(super) fn unsettled(brokers: &[Broker], replicas: i32, seen: &Seen) -> Optio
 
 /// Records of metadata: the controllers write two a second when nothing happens.
 const CAUGHT_UP: i64 = 20;
-
-/// By eviction, so that the disruption budget has its say, too.
-async fn restart(client: &Client, namespace: &str, broker: &Broker) -> kube::Result<()> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let params = EvictParams {
-        delete_options: Some(DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: broker.uid.clone(),
-                ..Preconditions::default()
-            }),
-            ..DeleteParams::default()
-        }),
-        ..EvictParams::default()
-    };
-    let outcome = pods.evict(&broker.pod, &params).await;
-    tracing::info!(
-        namespace,
-        pod = broker.pod,
-        ok = outcome.is_ok(),
-        "restarted"
-    );
-    outcome.map(drop)
-}
 
 #[cfg(test)]
 mod tests {

@@ -515,6 +515,10 @@ async fn a_pipeline_ends_in_its_order() {
     assert!(api.get(PIPELINE).is_some());
     api.remove("pods/demo-etl-0");
     look(&api).await.unwrap();
+    assert_eq!(replicas("kafka"), json!(0));
+    assert!(api.get(PIPELINE).is_some());
+    api.remove("pods/demo-kafka-0");
+    look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none());
 }
 

@@ -188,7 +188,9 @@ async fn a_pipeline_that_ends_while_its_brokers_belong_to_nobody_takes_them_alon
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_some());
     assert!(api.get(key).is_some(), "it is there to take them back");
-    api.put("pods/demo-kafka-0", pod("kafka"));
+    let set = api.get(key).unwrap();
+    assert_eq!(set["spec"]["replicas"], 0, "and to end them");
+    api.remove("pods/demo-kafka-0");
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none(), "the rest goes with its owner");
 }
