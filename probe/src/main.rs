@@ -1,4 +1,4 @@
-//! The program in the pods of the brokers. Touches one file and port 9092 of its own pod.
+//! The program in the pods of the brokers. Touches two files and port 9092 of its own pod.
 //!
 //! It is linked statically and copies itself, because neither image has what the other one needs: the workers' has
 //! no shell, and Kafka's may be of another C library.
@@ -14,10 +14,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use logpipe_probe::ready;
-use logpipe_probe::wire::CLIENT_PORT;
+use logpipe_probe::wire::{CLIENT_PORT, CONTROLLERS};
 
 /// For one answer. The kubelet's patience with all of it is a little more.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What Kafka writes on a disk that it has formatted.
+const PROPERTIES: &str = "/var/lib/kafka/data/meta.properties";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -49,6 +52,7 @@ fn is_ready() -> Result<(), String> {
     let id = id.ok_or(format!(
         "LOGPIPE_POD_NAME is {pod:?}, which does not end in the number of a broker"
     ))?;
+    let directory = (id < CONTROLLERS).then(directory).transpose()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, CLIENT_PORT));
     let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -56,5 +60,11 @@ fn is_ready() -> Result<(), String> {
         Ok(stream)
     });
     let mut stream = connected.map_err(|error| format!("{address} does not connect: {error}"))?;
-    ready::check(&mut stream, id).map_err(|error| error.to_string())
+    ready::check(&mut stream, id, directory).map_err(|error| error.to_string())
+}
+
+fn directory() -> Result<[u8; 16], String> {
+    let properties = fs::read_to_string(PROPERTIES)
+        .map_err(|error| format!("failed to read {PROPERTIES}: {error}"))?;
+    ready::directory(&properties).ok_or(format!("{PROPERTIES} has no directory.id"))
 }

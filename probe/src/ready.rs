@@ -1,12 +1,13 @@
 //! Whether a broker is ready: it answers, takes part in the cluster, and the controllers have a leader that it
-//! reaches. Touches only the stream that it is given.
+//! reaches. One that is a controller, too, must have its vote: after its disk was lost it gets one when it has caught up,
+//! and until then no other one may be lost. Touches only the stream that it is given.
 //!
 //! Its own view is not enough: a broker that is cut off keeps the last view it had, in which it is alive. The
 //! question for the leader is passed on to the leader, so that only a broker that reaches it can answer.
 
 use std::io::{self, Read, Write};
 
-use crate::wire::{self, Malformed};
+use crate::wire::{self, Malformed, Voter};
 
 /// Larger answers than a cluster of a few brokers gives are not read.
 const LARGEST: usize = 1024 * 1024;
@@ -58,6 +59,17 @@ pub enum NotReady {
         /// Who does.
         alive: Vec<i32>,
     },
+    /// It is a controller without a vote.
+    #[error(
+        "broker {id} has no vote yet: the controllers that have one are {voters:?}. With an empty disk it gets one \
+         when it has caught up; no other broker may be lost before"
+    )]
+    NoVote {
+        /// Who.
+        id: i32,
+        /// Who has one.
+        voters: Vec<i32>,
+    },
     /// Nobody decides.
     #[error("broker {id} says that the controllers have no leader")]
     NoLeader {
@@ -66,8 +78,12 @@ pub enum NotReady {
     },
 }
 
-/// Asks broker `id` over `stream`.
-pub fn check(stream: &mut (impl Read + Write), id: i32) -> Result<(), NotReady> {
+/// Asks broker `id` over `stream`. One with a `directory` is a controller, too: that is its disk.
+pub fn check(
+    stream: &mut (impl Read + Write),
+    id: i32,
+    directory: Option<[u8; 16]>,
+) -> Result<(), NotReady> {
     let malformed = |what| move |_: Malformed| NotReady::Malformed { id, what };
     let versions = question(stream, id, "its versions", &wire::api_versions())?;
     let versions = wire::read_api_versions(&versions).map_err(malformed("its versions"))?;
@@ -86,11 +102,48 @@ pub fn check(stream: &mut (impl Read + Write), id: i32) -> Result<(), NotReady> 
         return Err(NotReady::NotAlive { id, alive });
     }
     let quorum = question(stream, id, "the controllers", &wire::describe_quorum())?;
-    match wire::read_quorum(&quorum) {
-        Ok(quorum) if quorum.leader >= 0 => Ok(()),
+    let voters = match wire::read_quorum(&quorum) {
+        Ok(quorum) if quorum.leader >= 0 => quorum.voters,
         // A controller that does not lead answers with an error.
-        Ok(_) | Err(Malformed) => Err(NotReady::NoLeader { id }),
+        Ok(_) | Err(Malformed) => return Err(NotReady::NoLeader { id }),
+    };
+    let votes = |directory| {
+        let is_it = |voter: &Voter| voter.id == id && voter.directory == directory;
+        voters.iter().any(is_it)
+    };
+    if directory.is_none_or(votes) {
+        return Ok(());
     }
+    let voters = voters.iter().map(|voter| voter.id).collect();
+    Err(NotReady::NoVote { id, voters })
+}
+
+/// The disk's own id, from Kafka's `meta.properties`.
+pub fn directory(properties: &str) -> Option<[u8; 16]> {
+    let mut lines = properties.lines();
+    let id = lines.find_map(|line| line.trim().strip_prefix("directory.id="))?;
+    let mut bits = 0_u32;
+    let mut held = 0;
+    let mut bytes = Vec::new();
+    // Base64 for URLs, without padding.
+    for byte in id.bytes() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(six);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    bytes.try_into().ok()
 }
 
 fn question(
@@ -154,13 +207,16 @@ mod tests {
 
     #[test]
     fn a_broker_that_takes_part_and_knows_a_leader_is_ready() {
-        check(&mut broker(&answers()), 7).unwrap();
+        check(&mut broker(&answers()), 7, None).unwrap();
     }
 
     #[test]
     fn one_that_is_fenced_has_no_leader_or_falls_silent_is_not() {
-        let text =
-            |answers: &[Vec<u8>], id| check(&mut broker(answers), id).unwrap_err().to_string();
+        let text = |answers: &[Vec<u8>], id| {
+            check(&mut broker(answers), id, None)
+                .unwrap_err()
+                .to_string()
+        };
         let [versions, brokers, _] = answers();
         assert!(text(&answers(), 8).contains("does not take part"));
         let leaderless = [
@@ -174,16 +230,48 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_is_ready_with_the_vote_of_its_own_disk() {
+        let answers = |id: i32| {
+            let [versions, _, quorum] = answers();
+            [versions, wire::tests::metadata_answer_of(id), quorum]
+        };
+        check(&mut broker(&answers(1)), 1, Some([1; 16])).unwrap();
+        let lost = check(&mut broker(&answers(1)), 1, Some([9; 16]));
+        let text = lost.unwrap_err().to_string();
+        assert!(
+            text.contains("no vote yet") && text.contains("[0, 1]"),
+            "{text}"
+        );
+        assert!(check(&mut broker(&answers(2)), 2, Some([2; 16])).is_err());
+    }
+
+    #[test]
+    fn the_id_of_a_disk_is_read() {
+        let properties =
+            "#\n#Mon Nov 30\nnode.id=1\ndirectory.id=YZFqADzWib-ABctvH3XjxQ\nversion=1\n";
+        let id = u128::from_be_bytes(directory(properties).unwrap());
+        assert_eq!(id, 0x6191_6a00_3cd6_89bf_8005_cb6f_1f75_e3c5);
+        for bad in [
+            "",
+            "directory.id=",
+            "directory.id=YZFqADzWib",
+            "directory.id=YZFq+DzWib-ABctvH3XjxQ",
+        ] {
+            assert_eq!(directory(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn another_kafka_is_named() {
         let old = wire::tests::versions_answer(&[(3, 8, 13), (55, 0, 2)]);
-        let error = check(&mut broker(&[old]), 7).unwrap_err().to_string();
+        let error = check(&mut broker(&[old]), 7, None).unwrap_err().to_string();
         assert!(error.contains("version 7 of request 3"), "{error}");
     }
 
     #[test]
     fn an_endless_answer_is_not_waited_for() {
         let mut endless = Broker(io::Cursor::new(i32::MAX.to_be_bytes().to_vec()));
-        let error = check(&mut endless, 7).unwrap_err();
+        let error = check(&mut endless, 7, None).unwrap_err();
         assert!(matches!(error, NotReady::Malformed { .. }), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 //! The bytes of some requests of Kafka's protocol, and of their answers: `ApiVersions` version 0, Metadata version
-//! 7 and `DescribeQuorum` version 0; and what [`features`], [`members`] and [`reassign`] take. Pure.
+//! 7 and `DescribeQuorum` version 2; and what [`features`], [`members`] and [`reassign`] take. Pure.
 //!
 //! The library of the workers is C, and knows neither the controllers nor static linking here. Crates of the whole
 //! protocol set memory aside for as many elements as an answer says that it has, and end the process when there is
@@ -32,8 +32,19 @@ pub struct Refused {
 pub struct Quorum {
     /// Who leads; -1 when nobody does.
     pub leader: i32,
-    /// Each of them, with the end of its log.
-    pub voters: Vec<(i32, i64)>,
+    /// Each of them that votes.
+    pub voters: Vec<Voter>,
+}
+
+/// A controller that votes. One whose disk was lost is another one: the lost one stays until the leader has removed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its number.
+    pub id: i32,
+    /// Its disk.
+    pub directory: [u8; 16],
+    /// The end of its log.
+    pub end: i64,
 }
 
 /// The brokers and the copies.
@@ -103,8 +114,11 @@ pub struct Versions {
 /// Where a broker is asked.
 pub const CLIENT_PORT: u16 = 9092;
 
+/// The first brokers are controllers, too: three can lose one, and more make each write slower.
+pub const CONTROLLERS: i32 = 3;
+
 const METADATA: (i16, i16) = (3, 7);
-const DESCRIBE_QUORUM: (i16, i16) = (55, 0);
+const DESCRIBE_QUORUM: (i16, i16) = (55, 2);
 
 /// Each request and its version, beside the question for the versions.
 pub const SPOKEN: [(i16, i16); 2] = [METADATA, DESCRIBE_QUORUM];
@@ -335,7 +349,8 @@ pub fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
     let mut reader = Reader(answer);
     is_ours(&mut reader)?;
     reader.tags()?;
-    if reader.i16()? != 0 || reader.compact()? != 1 {
+    // A code with its words; then the one topic with its one partition, which has a code, too.
+    if read_code(&mut reader)?.is_err() || reader.compact()? != 1 {
         return Err(Malformed);
     }
     reader.compact_text()?;
@@ -343,7 +358,7 @@ pub fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
         return Err(Malformed);
     }
     reader.i32()?;
-    if reader.i16()? != 0 {
+    if read_code(&mut reader)?.is_err() {
         return Err(Malformed);
     }
     let leader = reader.i32()?;
@@ -351,7 +366,12 @@ pub fn read_quorum(answer: &[u8]) -> Result<Quorum, Malformed> {
     reader.i64()?;
     let mut voters = Vec::new();
     for _ in 0..reader.compact()? {
-        voters.push((reader.i32()?, reader.i64()?));
+        voters.push(Voter {
+            id: reader.i32()?,
+            directory: reader.array()?,
+            end: reader.i64()?,
+        });
+        reader.take(16)?; // when it last fetched, and had all
         reader.tags()?;
     }
     Ok(Quorum { leader, voters })
@@ -382,11 +402,19 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn metadata_answer(in_sync: &[i32]) -> Vec<u8> {
+        metadata_answer_with(7, in_sync)
+    }
+
+    pub(crate) fn metadata_answer_of(broker: i32) -> Vec<u8> {
+        metadata_answer_with(broker, &[7, 8])
+    }
+
+    fn metadata_answer_with(broker: i32, in_sync: &[i32]) -> Vec<u8> {
         [
             CORRELATION.to_be_bytes().to_vec(),
             0_i32.to_be_bytes().to_vec(),
             1_i32.to_be_bytes().to_vec(),
-            7_i32.to_be_bytes().to_vec(),
+            broker.to_be_bytes().to_vec(),
             string("host"),
             9092_i32.to_be_bytes().to_vec(),
             (-1_i16).to_be_bytes().to_vec(),
@@ -429,21 +457,30 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn quorum_answer(leader: i32) -> Vec<u8> {
-        let voter = |id: i32, end: i64| [&id.to_be_bytes()[..], &end.to_be_bytes(), &[0]].concat();
+        let voter = |id: i32, end: i64| {
+            [
+                &id.to_be_bytes()[..],
+                &[id as u8; 16],
+                &end.to_be_bytes(),
+                &[0; 16],
+                &[0],
+            ]
+            .concat()
+        };
         [
             &CORRELATION.to_be_bytes()[..],
-            &[0, 0, 0, 2, 3],
+            &[0, 0, 0, 1, 2, 3],
             b"xy",
             &[2],
             &0_i32.to_be_bytes(),
-            &[0, 0],
+            &[0, 0, 0],
             &leader.to_be_bytes(),
             &5_i32.to_be_bytes(),
             &90_i64.to_be_bytes(),
             &[3],
             &voter(0, 91),
             &voter(1, 92),
-            &[1, 0, 0, 0],
+            &[1, 0, 0, 1, 0],
         ]
         .concat()
     }
@@ -477,7 +514,13 @@ pub(crate) mod tests {
     fn the_controllers_are_read() {
         let answer = quorum_answer(1);
         let quorum = read_quorum(&answer).unwrap();
-        assert_eq!((quorum.leader, quorum.voters), (1, vec![(0, 91), (1, 92)]));
+        let voter = |id, end| Voter {
+            id,
+            directory: [id as u8; 16],
+            end,
+        };
+        let voters = vec![voter(0, 91), voter(1, 92)];
+        assert_eq!((quorum.leader, quorum.voters), (1, voters));
         assert_eq!(read_quorum(&answer[..20]), Err(Malformed));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use logpipe_probe::wire::features::{self, Levels};
 use logpipe_probe::wire::members::{self, Member};
 use logpipe_probe::wire::reassign::{self, Move};
-use logpipe_probe::wire::{self, CLIENT_PORT, Malformed, Metadata, Refused};
+use logpipe_probe::wire::{self, CLIENT_PORT, Malformed, Metadata, Refused, Voter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,8 +27,8 @@ pub(super) struct Seen {
     pub(super) metadata: Metadata,
     /// The leader of the controllers.
     pub(super) leader: i32,
-    /// The controllers, with the end of their log.
-    pub(super) voters: Vec<(i32, i64)>,
+    /// The controllers that vote.
+    pub(super) voters: Vec<Voter>,
 }
 
 /// Why there was no answer.

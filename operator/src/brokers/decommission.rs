@@ -9,13 +9,12 @@ use std::collections::HashMap;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use logpipe_probe::wire::reassign::Move;
-use logpipe_probe::wire::{self, Metadata};
+use logpipe_probe::wire::{self, CONTROLLERS, Metadata};
 use serde_json::{Value, json};
 
 use super::ask::{self, AskError};
 use super::{Broker, of, ordinal};
 use crate::desired;
-use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::Component;
 use crate::object::{Kind, Object};
 use crate::observe::Live;

@@ -5,10 +5,10 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Client;
+use logpipe_probe::wire::CONTROLLERS;
 
 use super::ask::{self, Seen};
 use super::{Broker, evict, of};
-use crate::desired::kafka::CONTROLLERS;
 use crate::object::Kind;
 use crate::observe::Live;
 use crate::validate::Pipeline;
@@ -105,11 +105,11 @@ pub(super) fn unsettled(brokers: &[Broker], replicas: i32, seen: &Seen) -> Optio
     if let Some(partition) = seen.metadata.behind() {
         return Some(format!("{partition} misses copies"));
     }
-    let newest = seen.voters.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    let newest = seen.voters.iter().map(|voter| voter.end).max().unwrap_or(0);
     (0..replicas.min(CONTROLLERS)).find_map(|id| {
-        match seen.voters.iter().find(|(voter, _)| *voter == id) {
+        match seen.voters.iter().find(|voter| voter.id == id) {
             None => Some(format!("broker {id} is no controller yet")),
-            Some((_, end)) if end + CAUGHT_UP < newest => {
+            Some(voter) if voter.end + CAUGHT_UP < newest => {
                 Some(format!("controller {id} is behind"))
             }
             Some(_) => None,
@@ -122,7 +122,7 @@ const CAUGHT_UP: i64 = 20;
 
 #[cfg(test)]
 mod tests {
-    use logpipe_probe::wire::{self, Metadata, Partition};
+    use logpipe_probe::wire::{self, Metadata, Partition, Voter};
 
     use super::*;
 
@@ -147,7 +147,15 @@ mod tests {
                 partitions: Vec::new(),
             },
             leader: 2,
-            voters: vec![(0, 100), (1, 101), (2, 101)],
+            voters: vec![voter(0, 100), voter(1, 101), voter(2, 101)],
+        }
+    }
+
+    fn voter(id: i32, end: i64) -> Voter {
+        Voter {
+            id,
+            directory: [0; 16],
+            end,
         }
     }
 
@@ -230,7 +238,7 @@ mod tests {
         let mut fenced = healthy();
         fenced.metadata.brokers.remove(1);
         let mut slow = healthy();
-        slow.voters[0].1 = 10;
+        slow.voters[0].end = 10;
         let mut observer = healthy();
         observer.voters.remove(0);
         for (seen, why) in [

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use logpipe_api::pipeline::metadata_version;
-use logpipe_probe::wire::CLIENT_PORT;
+use logpipe_probe::wire::{CLIENT_PORT, CONTROLLERS};
 
 use super::names::{self, Component};
 use super::pod::{self, Usual};
@@ -47,9 +47,6 @@ const USUAL: Usual<'_> = Usual {
 
 /// A controlled shutdown moves the leadership of every partition first.
 const GRACE_SECONDS: i64 = 120;
-
-/// Controllers: three can lose one, and more make each write slower.
-pub const CONTROLLERS: i32 = 3;
 
 /// Every object of the brokers.
 pub(super) fn objects(pipeline: &Pipeline, kafka: &Kafka) -> Vec<Object> {

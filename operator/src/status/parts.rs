@@ -5,12 +5,12 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use logpipe_api::pipeline::Suspend;
+use logpipe_probe::wire::CONTROLLERS;
 
 use super::{Applied, Reason, pods};
 use crate::brokers::level::Level;
 use crate::brokers::ordinal;
 use crate::desired;
-use crate::desired::kafka::CONTROLLERS;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::Kind;
 use crate::observe::Live;

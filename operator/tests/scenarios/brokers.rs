@@ -152,10 +152,11 @@ fn answer(request: &[u8], seen: &mut Seen) -> Vec<u8> {
         }
         46 => moving(seen),
         55 => {
-            let voter = |id: i32| [&id.to_be_bytes()[..], &90_i64.to_be_bytes(), &[0]].concat();
-            let partition = [&[2][..], &[0; 4], &[0; 2], &[0; 4], &[0; 4], &[0; 8]].concat();
+            let (disk, end, since) = ([0; 16], 90_i64.to_be_bytes(), [0; 16]);
+            let voter = |id: i32| [&id.to_be_bytes()[..], &disk, &end, &since, &[0]].concat();
+            let partition = [&[2][..], &[0; 4], &[0; 3], &[0; 4], &[0; 4], &[0; 8]].concat();
             let voters = [&[4][..], &voter(0), &voter(1), &voter(2)].concat();
-            [&[0, 0, 0, 2, 1][..], &partition, &voters].concat()
+            [&[0, 0, 0, 0, 2, 1][..], &partition, &voters].concat()
         }
         57 => {
             let [.., high, low, _, _, _, _] = body[..] else {
