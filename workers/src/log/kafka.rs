@@ -27,7 +27,7 @@ use logpipe_api::pipeline::RecordCompression;
 use logpipe_api::settings::KafkaSettings;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::{Fixed, Identity, Log, LogError, Member, Offset, Sink, Source};
 
@@ -203,8 +203,7 @@ impl Log for KafkaLog {
 
     fn end(&self, partition: u32) -> Result<Offset, LogError> {
         let shared = &self.shared;
-        let (topic, wait) = (&shared.identity.topic, Duration::from_secs(5));
-        let found = shared.asker.fetch_watermarks(topic, partition as i32, wait);
+        let found = shared.watermarks(partition, Duration::from_secs(5));
         let (_, end) = found.map_err(|error| shared.explain(code(&error), &error.to_string()))?;
         Ok(end as Offset)
     }
@@ -265,10 +264,9 @@ impl Shared {
     /// a question waits behind a fetch, which waits for records.
     fn bounds(&self, partition: u32) -> Result<Range<Offset>, LogError> {
         let deadline = Instant::now() + self.options.patience;
-        let topic = &self.identity.topic;
         loop {
             let wait = (deadline - Instant::now()).min(Duration::from_secs(5));
-            match self.asker.fetch_watermarks(topic, partition as i32, wait) {
+            match self.watermarks(partition, wait) {
                 Ok((start, end)) => {
                     // Behind the question: an id never comes back, so the answer was about this topic.
                     self.check_identity()?;
@@ -285,6 +283,24 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Where a partition begins and ends. One that had no leader when it was last heard of is remembered so for minutes,
+    /// and not asked for again; so what is remembered is made new before the next try.
+    fn watermarks(&self, partition: u32, wait: Duration) -> KafkaResult<(i64, i64)> {
+        let topic = &self.identity.topic;
+        let found = self.asker.fetch_watermarks(topic, partition as i32, wait);
+        let without_leader = found.as_ref().is_err_and(|error| {
+            use RDKafkaErrorCode as Code;
+            matches!(
+                code(error),
+                Code::UnknownPartition | Code::LeaderNotAvailable
+            )
+        });
+        if without_leader {
+            drop(self.asker.fetch_metadata(Some(topic), wait));
+        }
+        found
     }
 
     /// A consumer with more settings than all clients have.

@@ -138,6 +138,12 @@ fn a_broker_that_its_controller_has_given_up_can_be_asked_when_it_wakes() {
                 }
             });
         }
+        scope.spawn(|| {
+            // A client that finds no leader the first time remembers that.
+            while !done.load(Ordering::Relaxed) {
+                open(&settings).bounds(0).expect("its leader comes back");
+            }
+        });
         parts(&["kafka", "pause"]);
         // Longer than a broker may be silent: for a moment the cluster then has none.
         std::thread::sleep(Duration::from_secs(12));
