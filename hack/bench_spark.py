@@ -34,6 +34,8 @@ def main():
         .config("spark.driver.memory", "2g")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        # A record that is no line, such as the one by which our producers begin, is a row without a time.
+        .config("spark.sql.ansi.enabled", "false")
         .config("spark.log.level", "ERROR")
         .getOrCreate()
     )
