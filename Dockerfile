@@ -9,8 +9,8 @@
 # An image holds the programs, the libraries that they load, and the certificates of authorities: no shell and no
 # package manager. hack/images, which makes the images for tests, puts the same files together.
 
-# By tag, since its digest was not known where this was written: for a release, give NAME@sha256:….
-ARG RUST_IMAGE=rust:1.95.0-bookworm
+# The digest is of the index of all platforms.
+ARG RUST_IMAGE=rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
 
 FROM --platform=${BUILDPLATFORM} ${RUST_IMAGE} AS build
 ARG BUILDARCH

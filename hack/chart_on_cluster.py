@@ -25,6 +25,15 @@ def image_and_ready():
     return inside("kubectl", *SYSTEM, "get", "deployment", "logpipe-operator", "-o", f"jsonpath={path}")
 
 
+def restricted(namespace):
+    """Makes the namespace, with a reader and an editor."""
+    text = {"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    inside("kubectl", "apply", "-f", "-", stdin=json.dumps(text))
+    for role in ("view", "edit"):
+        inside("kubectl", "-n", namespace, "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}")
+
+
 def may(who, verb, resource, namespace):
     command = ["kubectl", "auth", "can-i", verb, resource, "-n", namespace, f"--as={who}"]
     done = subprocess.run([str(ROOT / "hack/cluster"), "in", *command], capture_output=True, text=True, check=False)
@@ -110,6 +119,9 @@ def cycle(helm):
     inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "watchNamespaces={lp-a}", "--wait", "--timeout", "120s")
     assert may(operator, "patch", PIPELINES, "lp-a") and not may(operator, "patch", PIPELINES, "lp-b")
     reconciles("lp-a", f"two{helm}")
+    apply("lp-a", "held")
+    inside("kubectl", "delete", "namespace", "lp-a", "--timeout=120s")
+    restricted("lp-a")
     inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "image.tag=missing", "--wait", "--timeout", "15s", ok=False)
     inside(program, "rollback", "logpipe", "1", *SYSTEM, "--wait", "--timeout", "120s")
     assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
@@ -131,11 +143,7 @@ def cluster():
     if inside("kubectl", "get", "crd,deployments", "-A", "-o", "name").count("logpipe"):
         sys.exit("a Logpipe is on this cluster already: take another by LOGPIPE_CLUSTER_STATE")
     for namespace in ("logpipe-system", "lp-a", "lp-b"):
-        text = {"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-        inside("kubectl", "apply", "-f", "-", stdin=json.dumps(text))
-    for role in ("view", "edit"):
-        inside("kubectl", "-n", "lp-a", "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}")
+        restricted(namespace)
     try:
         for helm in HELM:
             upgrades_the_crd(tool(HELM[helm]))

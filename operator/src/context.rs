@@ -1,6 +1,6 @@
 //! What every reconciliation needs, and what is remembered from one to the next.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use kube::runtime::events::{Recorder, Reporter};
@@ -23,6 +23,8 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// Every namespace was listed once.
     pub(crate) listed: OnceCell<()>,
+    /// The namespaces that are being deleted and would take the operator's rights with them.
+    pub(crate) ending: Mutex<HashSet<String>>,
     /// By UID, for what must not happen too often.
     pub(crate) memory: Mutex<HashMap<String, Memory>>,
 }
@@ -40,6 +42,7 @@ impl Context {
             config,
             metrics: Arc::default(),
             listed: OnceCell::new(),
+            ending: Mutex::default(),
             memory: Mutex::default(),
         }
     }

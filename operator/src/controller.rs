@@ -18,6 +18,7 @@ use logpipe_api::LogPipeline;
 use crate::chain;
 use crate::context::Context;
 use crate::desired::names::{MANAGED_BY, OPERATOR, PIPELINE};
+use crate::namespaces;
 use crate::reconcile::{Error, reconcile};
 
 /// Several changes within this time are one.
@@ -50,14 +51,16 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
             .run(guarded, error_policy, Arc::clone(&context))
             .boxed()
     });
-    stream::select_all(runs)
-        .for_each(|outcome| {
-            if let Err(error) = outcome {
-                report(&error);
-            }
-            future::ready(())
-        })
-        .await;
+    let reconciling = stream::select_all(runs).for_each(|outcome| {
+        if let Err(error) = outcome {
+            report(&error);
+        }
+        future::ready(())
+    });
+    tokio::select! {
+        () = reconciling => {}
+        () = namespaces::watch(&context) => {}
+    }
 }
 
 fn report(error: &controller::Error<Error, watcher::Error>) {

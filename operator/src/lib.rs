@@ -18,6 +18,7 @@ mod identity;
 pub mod leader;
 mod memory;
 pub mod metrics;
+mod namespaces;
 pub mod observe;
 pub mod progress;
 pub mod reconcile;

@@ -21,10 +21,9 @@ use crate::context::Context;
 use crate::desired::names::{COMPONENT, Component, Names, OPERATOR};
 use crate::object::Kind;
 use crate::observe::{self, Live, ObserveError};
-use crate::shutdown;
 use crate::status::{self, Applied, Invalid, Outcome};
 use crate::validate::{Facts, Pipeline, validate};
-use crate::{chain, desired, identity, progress, volumes};
+use crate::{chain, desired, identity, lock, namespaces, progress, shutdown, volumes};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
 /// edited.
@@ -75,6 +74,9 @@ async fn within(
 async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
+    if lock(&context.ending).contains(&namespace) {
+        return Ok(Action::requeue(namespaces::LOOK_AGAIN));
+    }
     if object.metadata.deletion_timestamp.is_some() {
         let action = shutdown::step(object, &context.client, &context.config).await?;
         context.forget(object);

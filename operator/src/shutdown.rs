@@ -38,16 +38,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Sets the finalizer, once.
 pub(crate) async fn hold(object: &LogPipeline, client: &Client) -> Result<(), Error> {
-    if object
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER)
-    {
+    if holds(object) {
         return Ok(());
     }
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
     set(object, client, &finalizers).await
+}
+
+/// Whether the finalizer is set.
+pub(crate) fn holds(object: &LogPipeline) -> bool {
+    let mut finalizers = object.finalizers().iter();
+    finalizers.any(|finalizer| finalizer == FINALIZER)
 }
 
 /// Ends what runs, and lets the resource go when nothing does.
@@ -122,7 +124,8 @@ fn runs(set: &Object, live: &Live) -> bool {
     live.find(set.kind, set.name()).is_some() || live.pods.iter().any(is_left)
 }
 
-async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+/// Removes the finalizer.
+pub(crate) async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     match set(object, client, &finalizers).await {

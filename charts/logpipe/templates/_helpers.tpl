@@ -74,6 +74,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+- apiGroups: [""]   # one that is deleted is not held up
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [""]   # volumes may grow
   resources: [persistentvolumeclaims]
   verbs: [list, patch]

@@ -154,6 +154,47 @@ async fn the_whole_operator_lives_on_roles_alone() {
     );
 }
 
+/// Kubernetes would delete the Role and the pipeline in any order, five seconds after it marked the namespace.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_deleted_is_not_held_up_by_its_pipelines() {
+    let Some(server) = server("ending").await else {
+        return;
+    };
+    let config = OperatorConfig {
+        namespaces: vec![server.namespace.clone()],
+        own_namespace: SYSTEM.to_owned(),
+        ..config()
+    };
+    let context = Arc::new(Context::new(server.operator.clone(), config));
+    let operator = tokio::spawn(controller::run(context, std::future::pending()));
+    server.install(&quickstart()).await;
+    let pipelines = server.pipelines();
+    let held = async || {
+        let object = pipelines.get("demo").await.unwrap();
+        object.metadata.finalizers.is_some()
+    };
+    until("the pipeline is held", held).await;
+    let namespaces: Api<Namespace> = Api::all(server.admin.clone());
+    let begun = Instant::now();
+    namespaces
+        .delete(&server.namespace, &DeleteParams::default())
+        .await
+        .unwrap();
+    until("it is let go of", async || !held().await).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // An edit has it looked at, and it must not be held again.
+    let mut spec = quickstart();
+    spec["suspend"] = json!("All");
+    server.edit(&spec).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!held().await);
+    operator.abort();
+    // Nothing can be made any more in such a namespace, whoever asks.
+    let mut forbidden = server.wire.forbidden();
+    forbidden.retain(|what| what.starts_with("GET"));
+    assert_eq!(forbidden, Vec::<String>::new());
+}
+
 /// On a path that has gone silent nothing says that the lease is somebody else's meanwhile.
 #[tokio::test]
 async fn a_leader_that_cannot_renew_its_lease_ends_before_another_one_begins() {
