@@ -70,7 +70,7 @@ async fn autoscaler(bed: &Bed) -> anyhow::Result<()> {
     pipeline.finish(LINES).await
 }
 
-/// Of `docs/how-to/kubernetes.md`, with less patience.
+/// Of `docs/how-to/pods.md`, with less patience.
 fn hpa(pipeline: &str) -> anyhow::Result<HorizontalPodAutoscaler> {
     Ok(serde_json::from_value(json!({
         "metadata": {"name": pipeline},
