@@ -80,7 +80,7 @@ pub struct LogPipelineSpec {
     /// On which nodes the pods run.
     #[serde(default)]
     pub scheduling: Scheduling,
-    /// Laid over all pods: labels, annotations, affinity, containers and volumes of your own. Lists of named things
+    /// Merged into all pods: labels, annotations, affinity, containers and volumes of your own. Lists of named things
     /// are merged by name, other lists and `nodeSelector` are replaced. The operator's containers keep their image,
     /// command, environment and resources; the Job of the topic takes no container of yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct Etl {
     /// What a worker is given; 250m of CPU and 512Mi of memory, at most 1Gi, when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Laid over the workers' pods, after `spec.podTemplate`.
+    /// Merged into the workers' pods, after `spec.podTemplate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
 }

@@ -55,7 +55,7 @@ pub struct ManagedKafka {
     /// its pods; 1.33 and 1.34 do with the feature gate `PodTopologyLabelsAdmission` of the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<Rack>,
-    /// Laid over the brokers' pods, after `spec.podTemplate`.
+    /// Merged into the brokers' pods, after `spec.podTemplate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
 }
@@ -319,7 +319,7 @@ pub struct DeletionPolicy {
 /// Whether something outlives the pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Keep {
-    /// It stays; a pipeline that is made again under the same name goes on where this one was.
+    /// It stays; a pipeline that is created again under the same name resumes where this one stopped.
     #[default]
     Retain,
     /// It goes with the pipeline.

@@ -81,7 +81,7 @@ const FOLDERS: [&str; 5] = [
     "/var/lib/logpipe",
 ];
 
-/// What is laid over pods, as a strategic merge.
+/// What is merged into pods, as a strategic merge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {

@@ -179,7 +179,7 @@ pub enum Compression {
     /// Fast, and what Spark writes by default.
     #[default]
     Snappy,
-    /// Smaller by about 40 % for about 12 % more CPU (level 1).
+    /// Smaller by about 40% for about 7% more CPU (level 1).
     Zstd,
     /// LZ4 blocks without a frame (`LZ4_RAW`).
     Lz4Raw,

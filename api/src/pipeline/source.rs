@@ -34,7 +34,7 @@ pub struct Source {
     /// The volume of the saved offsets, and of the generator's `app.log`.
     #[serde(default)]
     pub storage: Storage,
-    /// Laid over the source's pod, after `spec.podTemplate`.
+    /// Merged into the source's pod, after `spec.podTemplate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
 }
@@ -59,7 +59,7 @@ pub struct Generator {
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub seed: i64,
-    /// How many lines in a hundred are broken on purpose, to see the quarantine work.
+    /// How many lines in a hundred are broken on purpose, so that there are dead letters.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub malformed_percent: i64,

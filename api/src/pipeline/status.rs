@@ -49,7 +49,7 @@ pub struct Condition {
     pub status: String,
     /// Why, in one word.
     pub reason: String,
-    /// What, on which object, why, and what mends it.
+    /// What, on which object, why, and what fixes it.
     pub message: String,
     /// The generation of the spec it is about.
     #[serde(default)]
@@ -107,7 +107,7 @@ pub struct EtlStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointsStatus {
-    /// The number of partitions whose checkpoint was made. One of these that is gone is never made anew: an
+    /// The number of partitions whose checkpoint was made. One of these that is gone is never recreated: an
     /// empty checkpoint would say that nothing was written yet.
     pub partitions: i32,
 }
