@@ -38,7 +38,7 @@ pub struct ManagedKafka {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub config: BTreeMap<String, String>,
-    /// What a broker is given; 250m of CPU and 1Gi of memory when it is left out.
+    /// CPU and memory of a broker; 250m of CPU and 1Gi of memory when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// The Java heap.
@@ -157,10 +157,10 @@ impl Default for Storage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What it is sure of.
+    /// What is reserved for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Amounts>,
-    /// What it cannot exceed.
+    /// What it may use at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Amounts>,
 }
@@ -298,11 +298,11 @@ pub enum TolerationOperator {
 /// What a taint does to pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
-    /// New ones stay away.
+    /// New pods are not placed there.
     NoSchedule,
-    /// New ones stay away where they can.
+    /// New pods are placed elsewhere where that is possible.
     PreferNoSchedule,
-    /// Those that are there go, too.
+    /// Pods that run there are evicted, too.
     NoExecute,
 }
 

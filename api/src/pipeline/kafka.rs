@@ -47,7 +47,7 @@ pub struct ExternalKafka {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub bootstrap_servers: Vec<String>,
-    /// Talk TLS, and how; left out, the connection is not encrypted.
+    /// TLS and its certificates; left out, the connection is not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<KafkaTls>,
     /// Log in with a name and a password.
@@ -71,7 +71,7 @@ pub struct KafkaTls {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaSasl {
-    /// How the password is proven.
+    /// The SASL mechanism.
     pub mechanism: SaslMechanism,
     /// The user.
     #[schemars(length(min = 1, max = 256))]
@@ -165,12 +165,12 @@ pub struct Topic {
     #[serde(default = "default_partitions")]
     #[schemars(range(min = 1, max = 1024))]
     pub partitions: i32,
-    /// On how many brokers a record lies; what the brokers say when it is left out. It is only used when the
+    /// How many brokers keep a copy; what the brokers say when it is left out. It is only used when the
     /// topic is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 15))]
     pub replication_factor: Option<i32>,
-    /// Whether the topic is made and changed by us.
+    /// Whether Logpipe creates and changes the topic.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
     /// Settings of the topic, such as `retention.ms`.
@@ -195,12 +195,12 @@ impl Default for Topic {
     }
 }
 
-/// Whether the topic is made and changed by us. It is never deleted, and never loses a partition.
+/// Whether Logpipe creates and changes the topic. It is never deleted, and never loses a partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ManagementPolicy {
-    /// It is made when it is not there; partitions are added and settings changed as written here.
+    /// It is created when it is missing; partitions are added and settings changed as written here.
     #[default]
     CreateOrUpdate,
-    /// It is looked at only: what differs is said.
+    /// It is only compared: differences are reported.
     ObserveOnly,
 }

@@ -59,7 +59,7 @@ pub struct S3 {
     #[serde(default = "default_region")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: String,
-    /// Where the bucket stands in an address: `Path` for MinIO and most servers of one's own, `VirtualHost` for
+    /// Where the bucket's name goes in a URL: `Path` for MinIO and most self-hosted servers, `VirtualHost` for
     /// AWS. Left out: `Path` where there is an endpoint, `VirtualHost` for AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,
@@ -94,7 +94,7 @@ impl Default for S3 {
     }
 }
 
-/// Where the bucket stands in an address.
+/// Where the bucket's name goes in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Addressing {
     /// `https://server/bucket/object`
@@ -128,7 +128,7 @@ pub struct S3Credentials {
         .message("spec.sink.s3.sse.kmsKeyId must be set for type KMS only")
 )]
 pub struct Sse {
-    /// Whose key it takes.
+    /// Whose key is used.
     #[serde(rename = "type")]
     pub kind: SseType,
     /// The key of the key service; the bucket's own when it is left out.
@@ -183,7 +183,7 @@ pub enum Compression {
     Zstd,
     /// LZ4 blocks without a frame (`LZ4_RAW`).
     Lz4Raw,
-    /// As it is.
+    /// Not compressed.
     None,
 }
 

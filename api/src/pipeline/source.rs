@@ -25,7 +25,7 @@ pub struct Source {
     /// Files to follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
-    /// Nothing is read by us: others write their lines into the topic.
+    /// Logpipe reads no files: other programs write the topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<TopicSource>,
     /// How lines travel into the topic.
@@ -218,6 +218,6 @@ pub enum RecordCompression {
     Snappy,
     /// For readers that know nothing else.
     Gzip,
-    /// As they are.
+    /// Not compressed.
     None,
 }

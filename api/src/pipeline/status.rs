@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator saw.
+/// What the operator observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = super::readable::make_readable)]
@@ -38,11 +38,11 @@ pub struct LogPipelineStatus {
     pub progress: Option<Progress>,
 }
 
-/// One thing that is so, is not so, or is not known.
+/// A condition of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about.
+    /// Its name.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
