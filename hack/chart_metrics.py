@@ -19,7 +19,7 @@ def crds(loader):
     """The resources of the Prometheus operator that the chart makes."""
     module = json.loads(run(["go", "mod", "download", "-json", OPERATOR_OF_PROMETHEUS]))
     folder = pathlib.Path(module["Dir"]) / "example/prometheus-operator-crd"
-    for name in ("podmonitors", "prometheusrules"):
+    for name in ("podmonitors", "prometheusrules", "servicemonitors"):
         text = (folder / f"monitoring.coreos.com_{name}.yaml").read_text(encoding="utf-8")
         yield yaml.load(text, loader)["spec"]
 
@@ -53,6 +53,8 @@ def test(loader):
         unknown = asked(expressions) - series(metrics)
         assert not unknown, f"the {where} ask for metrics that nothing tells: {sorted(unknown)}"
     promtool = tool("promtool")
+    silent = [rule["alert"] for rule in rules if not {"summary", "description", "runbook"} <= rule["annotations"].keys()]
+    assert not silent, f"no word of what it is and what to do: {silent}"
     run([promtool, "check", "rules", "--lint=all", "--lint-fatal", RULES])
     run([promtool, "test", "rules", ROOT / "hack/rules_test.yaml"])
     fired = set(re.findall(r"alertname: (\w+)", (ROOT / "hack/rules_test.yaml").read_text(encoding="utf-8")))
