@@ -10,6 +10,7 @@ import tempfile
 import yaml
 
 import chart_metrics
+import chart_use
 from chart_on_cluster import cluster
 from chart_programs import CHART, HELM, ROOT, run, tool
 
@@ -194,12 +195,23 @@ def probes_ask_where_the_operator_answers(found):
         assert box[probe]["httpGet"] == {"path": source("operator/src/health.rs", r'\.route\("(.*?)"'), "port": "health"}
 
 
+def only_the_operator_gets_the_token(found):
+    assert named(found, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert all(one["automountServiceAccountToken"] is False for one in found if one["kind"] == "ServiceAccount")
+
+
 def no_name_of_env_comes_twice(found):
     names = [one["name"] for one in named(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]]
     assert len(names) == len(set(names)), names
 
 
-ALWAYS = [the_pod_is_restricted, nobody_gets_a_wildcard_or_a_secret, the_selector_matches_the_pods, no_name_of_env_comes_twice]
+ALWAYS = [
+    the_pod_is_restricted,
+    nobody_gets_a_wildcard_or_a_secret,
+    the_selector_matches_the_pods,
+    only_the_operator_gets_the_token,
+    no_name_of_env_comes_twice,
+]
 DEFAULT = [
     the_default_watches_all_namespaces,
     the_crd_is_the_one_of_the_repository,
@@ -240,17 +252,22 @@ def every_knob_arrives(found):
     assert env["LOGPIPE_KAFKA_IMAGE"]["value"] == f"localhost/kafka@{digest}"
     assert env["LOGPIPE_LOG"]["value"] == "debug" and env["LOGPIPE_CLUSTER_DOMAIN"]["value"] == "k.example"
     assert env["HTTPS_PROXY"]["value"] == "http://p:1" and env["N"]["value"] == "1000000"
+    assert env["FIVE"] == {"name": "FIVE", "value": "5"} and env["NO"]["value"] == "false"
     assert env["FROM"]["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
     assert spec["imagePullSecrets"] == [{"name": "pull"}] and spec["priorityClassName"] == "high"
     assert spec["nodeSelector"] == {"disk": "fast"} and spec["tolerations"] == [{"operator": "Exists"}]
-    assert spec["affinity"]["nodeAffinity"] and spec["topologySpreadConstraints"][0]["maxSkew"] == 1
+    hosts, zones = spec["topologySpreadConstraints"]
+    assert spec["affinity"]["nodeAffinity"] and hosts["maxSkew"] == 1
+    assert hosts["labelSelector"] == deployment["spec"]["selector"]
+    assert zones["labelSelector"] == {"matchLabels": {"p": "l"}}
     assert spec["serviceAccountName"] == "mine" and not named(found, "ServiceAccount", "mine")
     assert pod["metadata"]["labels"]["p"] == "l" and pod["metadata"]["annotations"] == {"p": "a"}
     assert deployment["metadata"]["annotations"] == {"d": "a"} and deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["revisionHistoryLimit"] == 3 and deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert box["resources"] == {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
     assert all(one["metadata"]["labels"]["team"] == "x" for one in found)
     budget = named(found, "PodDisruptionBudget", "op")["spec"]
-    assert budget["maxUnavailable"] == 1
+    assert budget["maxUnavailable"] == 1 and budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert budget["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     policy = named(found, "NetworkPolicy", "op")["spec"]
     assert policy["ingress"] == []
@@ -280,8 +297,33 @@ def metrics_are_read_where_they_are_told(found):
     rules = named(found, "PrometheusRule")["spec"]
     assert rules == yaml.load((CHART / "files/rules.yaml").read_text(encoding="utf-8"), LOADER)
     board = named(found, "ConfigMap", "logpipe-operator-dashboard")
-    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1" and board["metadata"]["namespace"] == "grafana"
+    assert board["metadata"]["annotations"] == {"grafana_folder": "Logs"}
     assert json.loads(board["data"]["logpipe.json"])["title"] == "Logpipe"
+
+
+def the_service_monitor_takes_the_operators_place(found):
+    assert [name for kind, name in kinds(found) if kind == "PodMonitor"] == ["logpipe-operator-workers"]
+    monitor, service = (named(found, kind) for kind in ("ServiceMonitor", "Service"))
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "kps"
+    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "1m"}]
+    pod = named(found, "Deployment")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    [port], [own] = service["spec"]["ports"], pod["spec"]["containers"][0]["ports"]
+    assert port == {"name": "metrics", "port": own["containerPort"], "targetPort": own["name"]}
+    assert service["spec"]["clusterIP"] == "None"
+    assert named(found, "NetworkPolicy")["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+
+
+def a_service_monitor_alone_is_let_in(found):
+    assert not [kind for kind, _ in kinds(found) if kind == "PodMonitor"]
+    assert named(found, "NetworkPolicy")["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+
+
+def who_may_read_metrics_is_let_in(found):
+    peers = [{"podSelector": {"matchLabels": {"app": "agent"}}}]
+    assert named(found, "NetworkPolicy")["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}], "from": peers}]
 
 
 def what_is_off_is_not_there(found):
@@ -315,14 +357,20 @@ EVERYTHING = {
     "annotations": {"d": "a"},
     "podLabels": {"p": "l"},
     "podAnnotations": {"p": "a"},
-    "extraEnv": {"HTTPS_PROXY": "http://p:1", "N": 1000000, "FROM": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}},
+    "extraEnv": {"HTTPS_PROXY": "http://p:1", "N": 1000000, "FIVE": {"value": 5}, "NO": False,
+                 "FROM": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}},
     "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}},
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"operator": "Exists"}],
     "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}}},
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
-                                   "whenUnsatisfiable": "ScheduleAnyway"}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"},
+        {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
+         "labelSelector": {"matchLabels": {"p": "l"}}},
+    ],
+    "revisionHistoryLimit": 3,
+    "strategy": {"type": "Recreate"},
     "priorityClassName": "high",
     "networkPolicy": {"enabled": True, "apiServerPorts": [6443]},
 }
@@ -331,10 +379,19 @@ METRICS = {
     "metrics": {
         "podMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "kps"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "kps"}},
-        "dashboard": {"enabled": True},
+        "dashboard": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Logs"}},
     },
     "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
 }
+SERVICE = {
+    "metrics": {
+        "podMonitor": {"enabled": True},
+        "serviceMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "kps"}},
+    },
+    "networkPolicy": {"enabled": True},
+}
+ALONE = {"metrics": {"serviceMonitor": {"enabled": True}}, "networkPolicy": {"enabled": True}}
+AGENT = {"networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {"matchLabels": {"app": "agent"}}}]}}
 OFF = {"crds": {"enabled": False}, "rbac": {"create": False, "aggregateRoles": False}}
 CASES = [
     ({}, [*ALWAYS, *DEFAULT]),
@@ -343,6 +400,9 @@ CASES = [
     (OFF, [*ALWAYS, what_is_off_is_not_there]),
     ({"serviceAccount": {"name": "mine", "annotations": {"role": "arn:1"}}}, [the_account_has_its_name_and_annotations]),
     (METRICS, [metrics_are_read_where_they_are_told]),
+    (SERVICE, [the_service_monitor_takes_the_operators_place]),
+    (ALONE, [a_service_monitor_alone_is_let_in]),
+    (AGENT, [who_may_read_metrics_is_let_in]),
     ({"crds": {"keep": False}}, [a_crd_that_is_not_kept_says_nothing]),
 ]
 # What is refused, and the word that Helm's refusal must have.
@@ -354,6 +414,8 @@ REFUSED = [
     ({"kafkaImage": {"tag": ""}}, "kafkaImage"),
     ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
     ({"extraEnv": {"LOGPIPE_POD_NAME": "x"}}, "LOGPIPE_POD_NAME"),
+    ({"extraEnv": {"A": {"name": "B", "value": "x"}}}, "extraEnv"),
+    ({"extraEnv": {"A": {}}}, "extraEnv"),
     ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
 ]
 
@@ -371,7 +433,7 @@ def every_value_is_described_and_has_a_schema():
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     inner = re.compile(r"^(resources)\..*")
-    wanted = {inner.sub(r"\1", path) for path in schema_paths(schema)} - {"global"}  # Helm's own
+    wanted = {inner.sub(r"\1", path) for path in schema_paths(schema)} - {"global", "enabled"}  # a parent chart's
     told = {path for path, _, _ in described(text)}
     assert told == wanted, f"not in both of values.yaml (with # --) and values.schema.json: {sorted(told ^ wanted)}"
 
@@ -387,6 +449,9 @@ def the_example_of_artifact_hub_is_ours():
     told = yaml.load(chart["annotations"]["artifacthub.io/crdsExamples"], LOADER)
     ours = yaml.load((ROOT / "examples/cluster.yaml").read_text(encoding="utf-8"), LOADER)
     assert told == [ours], "Chart.yaml and examples/cluster.yaml differ"
+    changes = yaml.load(chart["annotations"]["artifacthub.io/changes"], LOADER)
+    known = {"added", "changed", "deprecated", "removed", "fixed", "security"}
+    assert all(set(one) == {"kind", "description"} and one["kind"] in known for one in changes), changes
 
 
 # --- schemas -------------------------------------------------------------------------------------------------------
@@ -474,6 +539,7 @@ def main(arguments):
             assert word in said, f"Helm {helm} refuses {values} with other words: {said}"
         print(f"Helm {tool(HELM[helm], '--version-of')} lint, {len(CASES)} sets of values, {len(REFUSED)} refusals: good")
     schemas()
+    chart_use.test(LOADER)
     chart_metrics.test(LOADER)
     if arguments == ["--cluster"]:
         cluster()
