@@ -10,6 +10,7 @@ import tempfile
 import yaml
 
 import chart_metrics
+import chart_network
 import chart_use
 from chart_on_cluster import cluster
 from chart_programs import CHART, HELM, ROOT, run, tool
@@ -540,6 +541,7 @@ def main(arguments):
         print(f"Helm {tool(HELM[helm], '--version-of')} lint, {len(CASES)} sets of values, {len(REFUSED)} refusals: good")
     schemas()
     chart_use.test(LOADER)
+    chart_network.test(LOADER)
     chart_metrics.test(LOADER)
     if arguments == ["--cluster"]:
         cluster()
