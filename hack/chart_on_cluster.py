@@ -1,28 +1,32 @@
-"""Installs, upgrades, rolls back and uninstalls the chart on the running hack/cluster: `hack/test-chart --cluster`."""
+"""Installs, upgrades, rolls back and uninstalls the chart on a cluster: `hack/test-chart --cluster`, or `--existing`."""
 
 import json
 import pathlib
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
 from chart_programs import CHART, HELM, ROOT, run, tool
+from chart_use import NEXT, next_commands
+
+# What a command begins with that is to run in the cluster's network, and what more Helm is given.
+BEFORE, MORE = [], []
 
 
 def inside(*command, stdin=None, ok=True):
-    return run([ROOT / "hack/cluster", "in", *command], stdin=stdin, ok=ok)
+    return run([*BEFORE, *command], stdin=stdin, ok=ok)
 
 
 SYSTEM = ["-n", "logpipe-system"]
+NAMESPACES = ("logpipe-system", "lp-a", "lp-b")
 PIPELINES = "logpipelines.logpipe.dev"
 
 
 def image_and_ready():
+    """The operator's image, and how many pods of it are asked for and ready."""
     path = "{.spec.template.spec.containers[0].image} {.spec.replicas} {.status.readyReplicas}"
-    return inside("kubectl", *SYSTEM, "get", "deployment", "logpipe-operator", "-o", f"jsonpath={path}")
+    return inside("kubectl", *SYSTEM, "get", "deployment", "logpipe-operator", "-o", f"jsonpath={path}").split()
 
 
 def restricted(namespace):
@@ -36,8 +40,7 @@ def restricted(namespace):
 
 def may(who, verb, resource, namespace):
     command = ["kubectl", "auth", "can-i", verb, resource, "-n", namespace, f"--as={who}"]
-    done = subprocess.run([str(ROOT / "hack/cluster"), "in", *command], capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "yes"
+    return inside(*command, ok=None).splitlines()[:1] == ["yes"]
 
 
 def eventually(holds):
@@ -91,9 +94,9 @@ def columns():
 def upgrades_the_crd(program):
     """From the package of an older chart to this one, and away again."""
     with tempfile.TemporaryDirectory() as folder:
-        inside(program, "install", "logpipe", older(program, folder), *SYSTEM, "--wait", "--timeout", "120s")
+        inside(program, "install", "logpipe", older(program, folder), *SYSTEM, *MORE, "--wait", "--timeout", "120s")
     assert "Kafka" not in columns()
-    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "crds.keep=false", "--wait", "--timeout", "120s")
+    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, *MORE, "--set", "crds.keep=false", "--wait", "--timeout", "120s")
     assert "Kafka" in columns(), "the CRD is still the older one"
     inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
     inside("kubectl", "wait", f"crd/{PIPELINES}", "--for=delete", "--timeout=60s")
@@ -102,11 +105,11 @@ def upgrades_the_crd(program):
 def cycle(helm):
     """Install, upgrade, a bad upgrade and its rollback, uninstall, and again with the CRD that was kept."""
     program, began = tool(HELM[helm]), time.monotonic()
-    release = ["logpipe", CHART, *SYSTEM, "--wait", "--timeout", "120s"]
+    release = ["logpipe", CHART, *SYSTEM, *MORE, "--wait", "--timeout", "120s"]
     notes = inside(program, "install", *release)
-    assert re.findall(r"^  (kubectl (?:-n \S+ )?\w+)", notes, flags=re.M) == [
-        "kubectl -n logpipe-system rollout", "kubectl create", "kubectl apply"], notes
-    assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
+    assert next_commands(notes) == NEXT, notes
+    image, *ready = image_and_ready()
+    assert ready == ["1", "1"], ready
     operator = "system:serviceaccount:logpipe-system:logpipe-operator"
     assert may(operator, "patch", PIPELINES, "lp-a") and may(operator, "patch", PIPELINES, "lp-b")
     assert not may(operator, "get", "secrets", "lp-a")
@@ -114,17 +117,18 @@ def cycle(helm):
         eventually(lambda role=role, verbs=verbs: [v for v in ("list", "patch") if may(role, v, PIPELINES, "lp-a")] == verbs)
     reconciles("lp-a", f"one{helm}")
     inside(program, "upgrade", *release, "--set", "replicaCount=2", "--set", "networkPolicy.enabled=true")
-    assert image_and_ready() == "localhost/logpipe-operator:dev 2 2"
+    assert image_and_ready() == [image, "2", "2"]
     inside("kubectl", *SYSTEM, "get", "pdb,networkpolicy", "-o", "name")
-    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "watchNamespaces={lp-a}", "--wait", "--timeout", "120s")
+    inside(program, "upgrade", *release, "--set", "watchNamespaces={lp-a}")
     assert may(operator, "patch", PIPELINES, "lp-a") and not may(operator, "patch", PIPELINES, "lp-b")
     reconciles("lp-a", f"two{helm}")
     apply("lp-a", "held")
     inside("kubectl", "delete", "namespace", "lp-a", "--timeout=120s")
     restricted("lp-a")
-    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, "--set", "image.tag=missing", "--wait", "--timeout", "15s", ok=False)
+    bad = ["--set", "image.tag=missing", "--set", "image.digest="]
+    inside(program, "upgrade", "logpipe", CHART, *SYSTEM, *MORE, *bad, "--wait", "--timeout", "15s", ok=False)
     inside(program, "rollback", "logpipe", "1", *SYSTEM, "--wait", "--timeout", "120s")
-    assert image_and_ready() == "localhost/logpipe-operator:dev 1 1"
+    assert image_and_ready() == [image, "1", "1"]
     apply("lp-b", "stays", "  suspend: All\n")
     inside("kubectl", "-n", "lp-b", "wait", "statefulset/stays-kafka", "--for=create", "--timeout=60s")
     inside(program, "uninstall", "logpipe", *SYSTEM, "--wait")
@@ -138,11 +142,20 @@ def cycle(helm):
     print(f"Helm {tool(HELM[helm], '--version-of')} on the cluster: good, {time.monotonic() - began:.0f} s", flush=True)
 
 
-def cluster():
-    # Its own operator, in a namespace that keeps the restricted level.
+def test(before, values=()):
+    """On the cluster that commands reach which begin so; with a file of values when there is one."""
+    BEFORE.extend(before)
+    for path in values:
+        MORE.extend(["-f", path])
+    if not before and not shutil.which("kubectl"):
+        sys.exit("there is no kubectl on the path")
+    # Its own operator, in a namespace that keeps the restricted level. All of it is deleted at the end.
     if inside("kubectl", "get", "crd,deployments", "-A", "-o", "name").count("logpipe"):
-        sys.exit("a Logpipe is on this cluster already: take another by LOGPIPE_CLUSTER_STATE")
-    for namespace in ("logpipe-system", "lp-a", "lp-b"):
+        sys.exit("a Logpipe is on this cluster already: take another")
+    there = inside("kubectl", "get", "namespace", *NAMESPACES, "--ignore-not-found", "-o", "name")
+    if there:
+        sys.exit(f"the test makes and deletes the namespaces {', '.join(NAMESPACES)}, and there is {there.strip()}")
+    for namespace in NAMESPACES:
         restricted(namespace)
     try:
         for helm in HELM:
@@ -151,7 +164,6 @@ def cluster():
             cycle(helm)
             # The other Helm finds the CRD of the first: it belongs to a release of the same name and namespace.
     finally:
-        subprocess.run([str(ROOT / "hack/cluster"), "in", tool(HELM["3"]), "uninstall", "logpipe", *SYSTEM, "--ignore-not-found"],
-                       capture_output=True, check=False)
+        inside(tool(HELM["3"]), "uninstall", "logpipe", *SYSTEM, "--ignore-not-found", ok=None)
         inside("kubectl", "delete", "crd", "logpipelines.logpipe.dev", "--ignore-not-found", "--timeout=60s")
-        inside("kubectl", "delete", "namespace", "logpipe-system", "lp-a", "lp-b", "--ignore-not-found", "--timeout=120s")
+        inside("kubectl", "delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=120s")

@@ -1,4 +1,5 @@
-"""What hack/test-chart does: see there. Needs PyYAML. Touches files only with --bless, a cluster only with --cluster.
+"""What hack/test-chart does: see there. Needs PyYAML. Touches files only with --bless, a cluster only with --cluster
+or --existing.
 """
 
 import json
@@ -11,8 +12,8 @@ import yaml
 
 import chart_metrics
 import chart_network
+import chart_on_cluster
 import chart_use
-from chart_on_cluster import cluster
 from chart_programs import CHART, HELM, ROOT, run, tool
 
 CRD = ROOT / "crds/logpipelines.yaml"
@@ -523,8 +524,9 @@ def schemas():
 
 
 def main(arguments):
-    if arguments not in ([], ["--bless"], ["--cluster"]):
-        sys.exit("usage: hack/test-chart [--bless | --cluster]")
+    existing = arguments[:1] == ["--existing"] and len(arguments) < 3
+    if not existing and arguments not in ([], ["--bless"], ["--cluster"]):
+        sys.exit("usage: hack/test-chart [--bless | --cluster | --existing [VALUES]]")
     generated(arguments == ["--bless"])
     every_value_is_described_and_has_a_schema()
     the_version_is_that_of_the_workspace()
@@ -544,7 +546,9 @@ def main(arguments):
     chart_network.test(LOADER)
     chart_metrics.test(LOADER)
     if arguments == ["--cluster"]:
-        cluster()
+        chart_on_cluster.test([ROOT / "hack/cluster", "in"])
+    if existing:
+        chart_on_cluster.test([], arguments[1:])
 
 
 if __name__ == "__main__":
