@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::ended::SetOnDrop;
 use crate::log::{Log, LogError, Offset};
 use crate::tail::discover::DiscoverError;
+use crate::tail::identity::boot_id;
 use crate::tail::{Note, Order};
 
 mod coordinator;
@@ -314,9 +315,11 @@ pub fn run(
     counters: &Counters,
 ) -> Result<Summary, ProduceError> {
     let turns = Turns::default();
+    let boot_id = boot_id();
     let shared = Shared {
         options,
         tuning: Tuning::default(),
+        boot_id: boot_id.as_deref(),
         log,
         control,
         counters,

@@ -127,6 +127,8 @@ pub enum Note {
         files: Vec<FileState>,
         /// It has neither state nor records: it was never started before.
         fresh: bool,
+        /// The machine was started again since the state was saved, so files may have lost their ends.
+        rebooted: bool,
     },
     /// The file does not hold any more what was read from it.
     Broken(FileState),

@@ -33,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared<'a> {
     pub(super) options: &'a ProducerOptions,
     pub(super) tuning: Tuning,
+    /// Which start of the machine this is.
+    pub(super) boot_id: Option<&'a str>,
     pub(super) log: &'a dyn Log,
     pub(super) control: &'a Control,
     pub(super) counters: &'a Counters,
@@ -53,6 +55,12 @@ impl Shared<'_> {
         let recovered = recover(self.log, index, producer, state_file, self.control);
         drop(turn);
         recovered
+    }
+
+    /// Whether the machine was started again since `saved`. Where nobody knows, it was not: then a file that
+    /// is shorter than it was is read from its beginning.
+    fn is_after_reboot(&self, saved: Option<&str>) -> bool {
+        matches!((saved, self.boot_id), (Some(saved), Some(now)) if saved != now)
     }
 }
 
@@ -155,6 +163,7 @@ impl<'a> Lane<'a> {
             key: Vec::new(),
             totals: Totals::default(),
         };
+        let rebooted = shared.is_after_reboot(recovered.boot_id.as_deref());
         let files: Vec<FileState> = recovered.files.into_values().collect();
         for file in &files {
             lane.files
@@ -164,6 +173,7 @@ impl<'a> Lane<'a> {
             lane: index,
             files,
             fresh: recovered.fresh,
+            rebooted,
         });
         Ok(Some(lane))
     }
@@ -283,11 +293,12 @@ impl<'a> Lane<'a> {
         self.unsaved_bytes = 0;
         self.dirty = true;
         self.failed = false;
-        self.rewind(recovered.files);
+        let rebooted = shared.is_after_reboot(recovered.boot_id.as_deref());
+        self.rewind(recovered.files, rebooted);
         Ok(true)
     }
 
-    fn rewind(&mut self, mut recovered: BTreeMap<FileId, FileState>) {
+    fn rewind(&mut self, mut recovered: BTreeMap<FileId, FileState>, rebooted: bool) {
         let now = Instant::now();
         let mut lost = 0;
         for (id, file) in &mut self.files {
@@ -311,6 +322,7 @@ impl<'a> Lane<'a> {
             lane: self.index,
             files,
             fresh: false,
+            rebooted,
         });
     }
 

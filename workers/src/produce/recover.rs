@@ -29,6 +29,8 @@ pub(super) struct Recovered {
     pub(super) fences: u64,
     /// Where the scan began.
     pub(super) scan_from: Offset,
+    /// Which start of the machine it was when the state was saved.
+    pub(super) boot_id: Option<String>,
 }
 
 /// Claims the partition for a lane; `None` when `control` says to stop before that is done.
@@ -82,6 +84,7 @@ pub(super) fn recover(
     let fresh = saved.is_none();
     let state = saved.unwrap_or_default();
     let scan_from = state.scan_from.max(start);
+    let boot_id = state.boot_id.clone();
     let nonce = getrandom::u64().map_err(ProduceError::Random)?;
     let mut claiming = Claiming::new(state, nonce);
     let mut sink = log.sink(partition)?;
@@ -97,6 +100,7 @@ pub(super) fn recover(
         sink,
         fences,
         scan_from,
+        boot_id,
     }))
 }
 

@@ -29,6 +29,9 @@ pub struct State {
     pub next: u64,
     /// Records below this offset are accounted for here.
     pub scan_from: Offset,
+    /// Which start of the machine it was, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
     /// The files.
     pub files: Vec<FileState>,
 }

@@ -30,6 +30,7 @@ struct World {
     options: ProducerOptions,
     counters: Counters,
     turns: Turns,
+    boot_id: String,
 }
 
 impl World {
@@ -54,6 +55,7 @@ impl World {
             options,
             counters: Counters::default(),
             turns: Turns::default(),
+            boot_id: "first".to_owned(),
             folder,
         }
     }
@@ -165,6 +167,7 @@ impl<'a> Running<'a> {
         let shared = Shared {
             options: &world.options,
             tuning,
+            boot_id: Some(&world.boot_id),
             log: &world.log,
             control,
             counters: &world.counters,

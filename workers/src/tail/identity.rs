@@ -1,7 +1,7 @@
 //! What makes a file the same file: where it is, how it begins, and what stands before the place that was
 //! read last. A name is no identity, and an inode alone is none either: it is used again. Reads files.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::UNIX_EPOCH;
@@ -38,6 +38,12 @@ impl Place {
             birth: birth.map(|since| since.as_nanos() as u64),
         }
     }
+}
+
+/// Which start of the machine this is; `None` where the system does not tell.
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
 }
 
 /// How a file begins.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Head, Mark, SAMPLE_BYTES, hash, read_range};
 
-/// How many lines at the start of a file are marked each.
+/// How many lines at the start of a file are marked each, and how many before the offset.
 const MARKED_LINES: usize = 8;
 
 /// How far a file was read.
@@ -22,10 +22,14 @@ pub struct Position {
     /// The bytes before `offset`, as of the last [`Position::seal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<Mark>,
-    /// Earlier marks, ever farther apart: a file that shrank, or a copy that was made too early, is told
-    /// by them. A few dozen at most.
+    /// Earlier marks, ever farther apart: a file that lost its end, or a copy that was made too early, is
+    /// told by them. A few dozen at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     samples: Vec<Mark>,
+    /// The ends of the last lines before `offset`, as of the last [`Position::seal`]: a copy that was made a
+    /// moment too early ends at one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recent: Vec<Mark>,
     /// The bytes before `offset`, at most [`SAMPLE_BYTES`]; empty while they are known as hash only.
     #[serde(skip)]
     tail: Vec<u8>,
@@ -36,7 +40,7 @@ pub struct Position {
 pub enum Likeness {
     /// It has everything that was read.
     Same,
-    /// It ends before the position, and what it has is what was read.
+    /// It ends before the position, and begins like what was read, beyond the head.
     Shorter,
     /// It is another file.
     Other,
@@ -105,20 +109,51 @@ impl Position {
         }
     }
 
-    /// Goes back to `offset`, where the file ends now: it shrank.
-    pub fn shrink(&mut self, offset: u64) {
+    /// Goes back in a file that has lost its end and has `size` bytes now: to where a line begins that the
+    /// last mark within it still knows. What stands behind that may have been written since.
+    pub fn go_back(&mut self, file: &File, size: u64) -> io::Result<()> {
+        let mut offset = 0;
+        let mut marks: Vec<Mark> = self.marks().filter(|mark| mark.at <= size).collect();
+        marks.sort_unstable_by_key(|mark| mark.at);
+        for mark in marks {
+            if !mark.stands(file)? {
+                break;
+            }
+            let start = mark.at - u64::from(mark.len);
+            let bytes = read_range(file, start, mark.len as usize)?;
+            if let Some(newline) = memchr::memrchr(b'\n', &bytes) {
+                offset = start + newline as u64 + 1;
+            }
+        }
         self.samples.retain(|mark| mark.at <= offset);
+        self.recent.retain(|mark| mark.at <= offset);
         self.offset = offset;
         self.mid_line = false;
         self.end = None;
         self.tail.clear();
+        Ok(())
     }
 
-    /// Puts down the hash of the bytes before the offset, for the state file.
+    /// Puts down the hashes of the bytes before the offset, for the state file.
     pub fn seal(&mut self) {
         if let Some(mark) = self.mark() {
             self.end = Some(mark);
+            self.recent = self.last_lines();
         }
+    }
+
+    /// The ends of the last lines in the bytes that are known, but for the offset itself.
+    fn last_lines(&self) -> Vec<Mark> {
+        let start = self.offset - self.tail.len() as u64;
+        let ends = memchr::memrchr_iter(b'\n', &self.tail).map(|newline| newline + 1);
+        ends.filter(|end| *end < self.tail.len())
+            .take(MARKED_LINES)
+            .map(|end| Mark {
+                at: start + end as u64,
+                len: end as u32,
+                hash: hash(&self.tail[..end]),
+            })
+            .collect()
     }
 
     fn mark(&self) -> Option<Mark> {
@@ -131,7 +166,12 @@ impl Position {
 
     fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
         let end = self.mark().or(self.end);
-        self.samples.iter().copied().chain(end)
+        let recent = if self.tail.is_empty() {
+            self.recent.clone()
+        } else {
+            self.last_lines()
+        };
+        self.samples.iter().copied().chain(recent).chain(end)
     }
 
     /// Whether more is known than how the file begins. Many files begin alike.
@@ -164,6 +204,11 @@ impl Position {
         } else {
             Likeness::Other
         })
+    }
+
+    /// Whether something is known of what stands before this offset.
+    pub fn is_marked(&self, offset: u64) -> bool {
+        self.marks().any(|mark| mark.at == offset)
     }
 
     /// Whether a file of `size` bytes begins with the head, and each mark that it reaches stands in it.

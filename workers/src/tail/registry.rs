@@ -72,6 +72,8 @@ struct Known {
     size: u64,
     /// The look that found it as a new file.
     begun: u64,
+    /// It was not followed since the machine was started again: its end may never have reached the disk.
+    may_be_cut: bool,
     status: Status,
     /// How long the last attempt to unpack its rest is waited after, and until when.
     pause: Duration,
@@ -160,7 +162,12 @@ impl Registry {
     /// Takes note of what a lane said. [`Note::AtEnd`] is none of the registry's business.
     pub fn note(&mut self, note: Note) {
         match note {
-            Note::Known { lane, files, fresh } => {
+            Note::Known {
+                lane,
+                files,
+                fresh,
+                rebooted,
+            } => {
                 self.fresh_lanes += u32::from(fresh);
                 for file in files {
                     let known = Known {
@@ -169,6 +176,7 @@ impl Registry {
                         live: false,
                         size: 0,
                         begun: 0,
+                        may_be_cut: rebooted,
                         status: Status::Absent,
                         pause: Duration::ZERO,
                         not_before: None,
@@ -207,6 +215,7 @@ impl Registry {
         if let Some(known) = self.known.get_mut(&file.id) {
             known.file = file;
             known.status = status;
+            known.may_be_cut = false;
         }
     }
 

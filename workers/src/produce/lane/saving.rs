@@ -27,7 +27,7 @@ impl Lane<'_> {
             || (!busy && since(self.last_sent) >= IDLE && since(self.saved_at) >= IDLE)
     }
 
-    /// Waits until everything that was sent is durable, and saves. Only the `final` save fails where the
+    /// Waits until everything that was sent is durable, and saves. Only the `last` save fails where the
     /// disk does: until then, the older state and the log together still tell everything.
     pub(in crate::produce) fn save(&mut self, last: bool) -> Result<(), ProduceError> {
         if !self.dirty {
@@ -44,6 +44,7 @@ impl Lane<'_> {
             generation: self.generation,
             next: self.next,
             scan_from: end,
+            boot_id: self.shared.boot_id.map(str::to_owned),
             files: self
                 .files
                 .values_mut()

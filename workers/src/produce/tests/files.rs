@@ -76,19 +76,40 @@ fn a_very_long_line_becomes_chunks_that_a_restart_goes_on_with() {
 }
 
 #[test]
-fn a_file_that_shrinks_goes_on_at_its_new_end() {
-    let world = World::new(1, &["app.log"]);
+fn a_file_that_lost_its_end_with_the_machine_goes_on_where_it_is_known() {
+    let mut world = World::new(1, &["app.log"]);
     world.append("app.log", numbered(0..10));
     world.finish();
-    let file = OpenOptions::new()
-        .write(true)
-        .open(world.path("app.log"))
-        .unwrap();
-    file.set_len(numbered(0..5).len() as u64).unwrap();
+    cut(&world, numbered(0..5).len());
+    "second".clone_into(&mut world.boot_id);
     world.finish();
     world.append("app.log", numbered(10..12));
     world.finish();
     assert_eq!(world.lines().concat(), numbered(0..12));
+}
+
+#[test]
+fn what_nobody_knows_of_a_file_that_lost_its_end_is_read_again() {
+    let mut world = World::new(1, &["app.log"]);
+    world.append("app.log", numbered(0..100));
+    world.finish();
+    // Within a line, and behind a mark that is within another.
+    cut(&world, 606);
+    world.append("app.log", " torn\n");
+    world.append("app.log", numbered(100..101));
+    "second".clone_into(&mut world.boot_id);
+    world.finish();
+    world.finish();
+    let read = world.lines().concat();
+    let again = read.strip_prefix(&numbered(0..100)).unwrap();
+    let expected = [&numbered(31..50), "line 0 torn\n", &numbered(100..101)];
+    assert_eq!(again, expected.concat());
+}
+
+/// Takes the end of `app.log` away, as a machine does that stops before it is on the disk.
+fn cut(world: &World, size: usize) {
+    let file = File::options().write(true).open(world.path("app.log"));
+    file.unwrap().set_len(size as u64).unwrap();
 }
 
 #[test]

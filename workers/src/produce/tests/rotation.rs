@@ -80,6 +80,79 @@ fn content_that_was_rewritten_beyond_the_offset_is_new() {
     );
 }
 
+/// What a program writes whenever it starts: eight lines of 40 bytes.
+fn banner() -> String {
+    let lines = (0..8).map(|n| format!("{:-<39}\n", format!("starting, step {n} ")));
+    lines.collect()
+}
+
+#[test]
+fn a_file_that_was_truncated_and_begins_as_before_is_new_content() {
+    for running in [true, false] {
+        let world = World::new(1, &["app.log"]);
+        let before = [banner(), numbered(0..400)].concat();
+        let after = [banner(), numbered(400..405)].concat();
+        world.append("app.log", &before);
+        let control = Control::new();
+        let mut producer = Running::start(&world, &control).unwrap();
+        producer.settle();
+        if running {
+            world.write("app.log", &after);
+            producer.settle();
+            producer.finish();
+        } else {
+            producer.finish();
+            world.write("app.log", &after);
+            world.finish();
+        }
+        world.finish();
+        let read = world.lines().concat();
+        assert_eq!(read, [before, after].concat(), "running: {running}");
+        assert_eq!(world.counters.lost_bytes.get(), 0);
+    }
+}
+
+#[test]
+fn a_sibling_that_begins_like_a_longer_file_that_is_gone_is_read() {
+    let world = World::new(1, &["app.log", "other.log"]);
+    world.append("other.log", "");
+    let before = [banner(), numbered(0..400)].concat();
+    world.append("app.log", &before);
+    world.append("other.log", "");
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::remove_file(world.path("app.log")).unwrap();
+    producer.settle();
+    drop(producer);
+    let after = [banner(), numbered(400..405)].concat();
+    world.append("app.log.1", &after);
+    world.finish();
+    world.finish();
+    assert_eq!(world.lines().concat(), [before, after].concat());
+}
+
+#[test]
+fn what_was_taken_for_a_copy_and_grows_is_read() {
+    let world = World::new(1, &["app.log*"]);
+    let before = [banner(), numbered(0..400)].concat();
+    world.append("app.log", &before);
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::remove_file(world.path("app.log")).unwrap();
+    producer.settle();
+    // It ends where the eighth line of the file did that was read.
+    world.append("app.log.1", banner());
+    producer.settle();
+    assert_eq!(world.lines().concat(), before);
+    world.append("app.log.1", numbered(400..405));
+    producer.finish();
+    world.finish();
+    let after = [banner(), numbered(400..405)].concat();
+    assert_eq!(world.lines().concat(), [before, after].concat());
+}
+
 #[test]
 fn a_file_that_is_deleted_and_made_again_is_new() {
     both_ways(

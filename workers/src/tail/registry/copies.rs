@@ -62,7 +62,9 @@ impl Registry {
                     return Ok(Copy::Yes);
                 }
                 Copy::Perhaps => return Ok(Copy::Perhaps),
-                Copy::No if certain || self.suspects.get(&suspect) == Some(&true) => {}
+                Copy::No if certain || self.suspects.get(&suspect) == Some(&true) => {
+                    self.copies.remove(&file.candidate.place);
+                }
                 // It differs from the original as it is now. That may have been truncated a moment ago,
                 // and only its lane can tell.
                 Copy::No => {
@@ -87,18 +89,21 @@ impl Registry {
         let Some(known) = self.known.get_mut(&of) else {
             return false;
         };
-        if self.confirmed.get(&place) == Some(&now) {
+        let before = self.confirmed.get(&place);
+        if before == Some(&now) {
             return true;
         }
         let file = &known.file;
+        // A copy does not grow: what makes it must be done before the original goes.
+        let grew = before.is_some_and(|(size, _)| candidate.size > *size);
         let held = File::open(&candidate.path).and_then(|copy| {
             let size = copy.metadata()?.len();
             file.position
                 .holds_as_far_as_it_goes(file.head, &copy, size)
         });
         match held {
-            Ok(true) => drop(self.confirmed.insert(place, now)),
-            Ok(false) => {
+            Ok(true) if !grew => drop(self.confirmed.insert(place, now)),
+            Ok(_) => {
                 known.file.copies.retain(|copy| *copy != place);
                 look.tell(known.lane, Order::NotCopied { id: of, place });
                 return false;

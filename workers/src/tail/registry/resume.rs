@@ -137,19 +137,30 @@ impl Registry {
                     self.follow(id, file, None, look);
                     return Ok(true);
                 }
-                Likeness::Shorter => {
-                    let (path, size) = (file.candidate.path.display(), file.candidate.size);
-                    tracing::warn!(%path, size, "a file shrank; going on at its end");
+                Likeness::Shorter if self.known[&id].may_be_cut => {
+                    let path = &file.candidate.path;
                     let mut position = self.known[&id].file.position.clone();
-                    position.shrink(size);
+                    let before = position.offset;
+                    let went = position.go_back(&file.file, file.candidate.size);
+                    went.map_err(|error| unreadable(path, error))?;
+                    let (path, from) = (path.display(), position.offset);
+                    tracing::warn!(%path, from, before, "a file lost its end when the machine stopped; it is read again from the last line that is surely as it was");
                     self.follow(id, file, Some(position), look);
                     return Ok(true);
                 }
-                Likeness::Other if self.known[&id].file.gone => {}
-                Likeness::Other => self.set_status(id, Status::Overwritten),
+                // Who opens a log with truncation often writes the same first lines again.
+                _ if self.known[&id].file.gone => {}
+                _ => self.overwritten(id),
             }
         }
         Ok(false)
+    }
+
+    fn overwritten(&mut self, id: FileId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.status = Status::Overwritten;
+            known.may_be_cut = false;
+        }
     }
 
     pub(super) fn likeness(&self, id: FileId, file: &Found) -> Result<Likeness, DiscoverError> {
@@ -199,15 +210,21 @@ impl Registry {
                 self.follow(id, file, None, look);
                 return Ok(true);
             }
-            // A copy that was made before the file was truncated, and that lacks what was read after:
-            // its marks tell, or it was seen to be one.
+            // A copy that was made before the file was truncated, and that lacks what was read after: its
+            // end was marked, or it was seen to be one. That it begins alike is not enough, not even for
+            // many lines: a program may write the same ones at each start.
             let place = file.candidate.place;
             let sibling =
                 !file.candidate.live && belongs_to(&known.file.path, &file.candidate.base);
-            let seen = known.status == Status::Overwritten
-                && self.copies.get(&place) == Some(&id)
-                && file.candidate.size < known.file.position.offset;
-            if sibling && (seen || likeness == Likeness::Shorter) {
+            let (size, position) = (file.candidate.size, &known.file.position);
+            let seen = self.copies.get(&place) == Some(&id) && size < position.offset;
+            let marked = || {
+                // The line in which the copy was made may be a part of what was read.
+                let end = after_last_line(&file.file, size);
+                let end = end.map_err(|error| unreadable(&file.candidate.path, error))?;
+                Ok(position.is_marked(end))
+            };
+            if sibling && (seen || (likeness == Likeness::Shorter && marked()?)) {
                 known.file.copies.push(place);
                 look.tell(known.lane, Order::Copied { id, place });
                 return Ok(true);
@@ -280,6 +297,7 @@ impl Registry {
             live: file.candidate.live,
             size: file.candidate.size,
             begun: self.looks,
+            may_be_cut: false,
             status: Status::Absent,
             pause: Duration::ZERO,
             not_before: None,
@@ -323,6 +341,7 @@ impl Registry {
         known.live = candidate.live;
         known.size = candidate.size;
         known.status = Status::Followed;
+        known.may_be_cut = false;
         self.places.insert(candidate.place, id);
         self.copies.remove(&candidate.place);
         self.suspects
