@@ -1,8 +1,9 @@
 //! One file that a lane reads. Every read takes the bytes before the offset along and compares them, so
 //! that content which was replaced is noticed before a byte of it is taken. Reads files.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -219,6 +220,14 @@ impl Followed {
             wait = wait.min((since + linger).saturating_duration_since(now));
         }
         self.next_read = now + wait;
+    }
+
+    /// Whether only the open handle leads to it. Some file systems do not count the names of a file.
+    pub(super) fn is_deleted(&self) -> bool {
+        let links = self.file.as_ref().map(|file| Ok(file.metadata()?.nlink()));
+        let uncounted = matches!(links, Some(io::Result::Ok(0)));
+        let place = |path| io::Result::Ok(Place::of(&fs::metadata(path)?));
+        uncounted && place(&self.state.path).ok() != self.state.place
     }
 
     /// The bytes that are known to be there behind the position.

@@ -17,6 +17,7 @@ use crate::log::key::{BlockKey, Chunk};
 mod compressed;
 mod fake_log;
 mod files;
+mod folders;
 mod random;
 mod recovery;
 mod rotation;

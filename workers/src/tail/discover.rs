@@ -1,7 +1,7 @@
 //! Finds the files that the paths and globs of a pipeline mean, with their rotated siblings. It lists
 //! folders and asks for metadata; it opens no file.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -226,6 +226,41 @@ fn unlisted(path: String, source: io::Error) -> Option<DiscoverError> {
     (!gone).then_some(DiscoverError::Unreadable { path, source })
 }
 
+/// Whether nothing is at a path any more that led to a file on this device. Where the folder is not mounted
+/// yet, the nearest one above it is on another.
+pub fn is_deleted(path: &Path, device: u64) -> bool {
+    const MOST_LINKS: u32 = 40;
+    let absent = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    };
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    if !fs::symlink_metadata(&path).is_err_and(|error| absent(&error)) {
+        return false;
+    }
+    let above = path.ancestors().skip(1).map(or_current);
+    let nearest = above
+        .map(fs::metadata)
+        .find(|found| !found.as_ref().is_err_and(absent));
+    nearest.is_some_and(|found| found.is_ok_and(|folder| folder.dev() == device))
+}
+
+fn or_current(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+}
+
 type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, Vec<&'a str>)>;
 
 /// Lists the folders of the logs and returns the rotated siblings (path, base, age). A file that a glob
@@ -233,8 +268,12 @@ type Bases<'a> = BTreeMap<PathBuf, (Option<fs::Metadata>, Vec<&'a str>)>;
 fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, PathBuf, Age)> {
     // The folder and name under which siblings stand: those of the file itself where the path is a link.
     let mut folders: BTreeMap<PathBuf, HashMap<String, PathBuf>> = BTreeMap::new();
+    let mut with_links: BTreeSet<&Path> = BTreeSet::new();
     for path in bases.keys() {
         let linked = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        if linked {
+            with_links.extend(path.parent());
+        }
         let real = if linked {
             fs::canonicalize(path).ok()
         } else {
@@ -249,13 +288,12 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
             .or_default()
             .insert(name.to_string_lossy().into_owned(), path.clone());
     }
+    let can_be_listed = |folder: &&Path| fs::read_dir(or_current(folder)).is_ok();
+    let listed = with_links.into_iter().filter(can_be_listed);
+    snapshot.folders.extend(listed.map(Path::to_owned));
     let mut found = Vec::new();
     for (folder, logs) in folders {
-        let listed = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &folder
-        };
+        let listed = or_current(&folder);
         let (Ok(entries), Ok(metadata)) = (fs::read_dir(listed), fs::metadata(listed)) else {
             continue;
         };
@@ -292,6 +330,41 @@ fn siblings(bases: &mut Bases<'_>, snapshot: &mut Snapshot) -> Vec<(PathBuf, Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_mounted_or_cannot_be_looked_at_is_not_deleted() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("jobs/7/out.log");
+        let device = fs::metadata(folder.path()).unwrap().dev();
+        assert!(is_deleted(&path, device));
+        assert!(!is_deleted(&path, device + 1));
+        let link = folder.path().join("link.log");
+        std::os::unix::fs::symlink("jobs/7/out.log", &link).unwrap();
+        assert!(is_deleted(&link, device));
+        // It leads to itself: nobody can look at what is below.
+        let circle = folder.path().join("circle");
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        assert!(!is_deleted(&circle.join("out.log"), device));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(is_deleted(&path, device));
+        fs::write(&path, "").unwrap();
+        assert!(!is_deleted(&path, device) && !is_deleted(&link, device));
+    }
+
+    #[test]
+    fn the_folder_of_a_link_is_listed_beside_that_of_its_file() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let [links, data] = ["links", "data"].map(|name| folder.path().join(name));
+        for folder in [&links, &data] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(data.join("a.log"), "").unwrap();
+        std::os::unix::fs::symlink(data.join("a.log"), links.join("a.log")).unwrap();
+        let pattern = links.join("*.log").display().to_string();
+        let snapshot = discover(&[pattern]).unwrap();
+        let data = fs::canonicalize(data).unwrap();
+        assert_eq!(snapshot.folders, HashSet::from([links, data]));
+    }
 
     #[test]
     fn a_folder_that_went_while_it_was_listed_is_no_fault() {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use logpipe_api::pipeline::StartAt;
 
-use super::discover::{Candidate, DiscoverError, Snapshot, discover};
+use super::discover::{Candidate, DiscoverError, Snapshot, discover, is_deleted};
 use super::identity::{FileId, Place};
 use super::names::rotated;
 use super::{FileState, Note, Order, Starts};
@@ -203,6 +203,8 @@ impl Registry {
                 if let Some(place) = self.known.remove(&id).and_then(|known| known.file.place) {
                     self.leave(place, id);
                 }
+                self.suspects.retain(|(_, of), _| *of != id);
+                self.copies.retain(|_, of| *of != id);
             }
             Note::AtEnd { .. } => {}
         }
@@ -405,8 +407,7 @@ impl Registry {
             match (known.status, renamed) {
                 (Status::Followed, Some(candidate)) => self.moved(id, &candidate, look),
                 (Status::Followed, None) => {
-                    let folder = known.file.path.parent().unwrap_or(Path::new(""));
-                    if snapshot.folders.contains(folder) {
+                    if is_away(&known.file, snapshot) {
                         look.tell(known.lane, Order::Vanished(id));
                         self.leave(place, id);
                         self.set_status(id, Status::Nameless);
@@ -428,6 +429,14 @@ impl Registry {
             known.status = status;
         }
     }
+}
+
+/// Whether a file that was not found is not there any more. A folder that cannot be listed may be one that is
+/// not mounted yet.
+fn is_away(file: &FileState, snapshot: &Snapshot) -> bool {
+    let folder = file.path.parent().unwrap_or(Path::new(""));
+    let device = file.place.map(|place| place.device);
+    snapshot.folders.contains(folder) || device.is_some_and(|device| is_deleted(&file.path, device))
 }
 
 /// A file that was renamed to something that is no rotated name.

@@ -77,7 +77,7 @@ impl Lane<'_> {
         self.order.sort_by_key(|id| (self.files[id].rank, *id));
     }
 
-    fn vanished(&mut self, id: FileId, now: Instant) {
+    pub(super) fn vanished(&mut self, id: FileId, now: Instant) {
         let Some(file) = self.files.get_mut(&id) else {
             return;
         };

@@ -119,6 +119,11 @@ impl Lane<'_> {
             let longest = self.shared.tuning.look_every;
             file.schedule(now, self.shared.options.linger, longest);
         }
+        // The registry does not see it where it cannot list the folder, and it may be gone too.
+        let quiet = file.at_end && file.is_quiet(now, self.shared.tuning.grace);
+        if quiet && file.standing == Standing::Named && file.is_deleted() {
+            self.vanished(id, now);
+        }
         Ok(!last)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Known, Look, Registry, Status};
+use super::{Known, Look, Registry, Status, is_away};
 use crate::tail::discover::{Candidate, DiscoverError, Snapshot};
 use crate::tail::identity::{FileId, Head, Place, SAMPLE_BYTES, file_id, hash, read_range};
 use crate::tail::names::rotated;
@@ -238,7 +238,6 @@ impl Registry {
         for known in self.known.values_mut() {
             let file = &mut known.file;
             let id = file.id;
-            let folder = file.path.parent().unwrap_or(Path::new(""));
             if file.place.is_some_and(|place| self.shut.contains(&place)) {
                 continue; // it is there, and cannot be read now
             }
@@ -248,8 +247,7 @@ impl Registry {
             }
             let given_up = match known.status {
                 Status::Overwritten => true,
-                // A folder that cannot be listed may be one that is not mounted yet.
-                Status::Absent => !file.gone && snapshot.folders.contains(folder),
+                Status::Absent => !file.gone && is_away(file, snapshot),
                 Status::Followed | Status::Nameless | Status::Unpacked => false,
             };
             if !given_up {
