@@ -27,6 +27,7 @@ use crate::tail::{Note, Order};
 mod coordinator;
 mod followed;
 mod lane;
+mod outbox;
 mod recover;
 mod starts;
 pub mod state;

@@ -1,17 +1,18 @@
 //! A lane: the part of a producer that writes one partition, with a sequence and a state file of its own.
 //! It reads its files, sends blocks, and saves how far it has come once that is durable in the log.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::followed::{BUFFER_BYTES, Followed, Standing};
+use super::outbox::{Durable, Outbox};
 use super::recover::{Recovered, recover};
 use super::state::StateFile;
 use super::turns::Turns;
 use super::{Control, ProduceError, ProducerOptions, Tuning};
 use crate::counters::Counters;
-use crate::log::{Log, Offset, Sink};
+use crate::log::Log;
 use crate::tail::identity::FileId;
 use crate::tail::{FileState, Note, Order};
 
@@ -74,15 +75,10 @@ pub(super) struct Lane<'a> {
     state_file: StateFile,
     files: BTreeMap<FileId, Followed>,
     order: Vec<FileId>,
-    generation: u32,
-    next: u64,
-    sink: Box<dyn Sink>,
-    in_flight: VecDeque<InFlight>,
-    settled: u64,
+    outbox: Outbox,
     unsaved_bytes: u64,
     dirty: bool,
     saved_at: Instant,
-    scan_from: Offset,
     orders: Receiver<Order>,
     orders_done: u64,
     at_end_told: Option<u64>,
@@ -93,13 +89,7 @@ pub(super) struct Lane<'a> {
     failed: bool,
     last_sent: Instant,
     buffer: Vec<u8>,
-    key: Vec<u8>,
     totals: Totals,
-}
-
-struct InFlight {
-    lines: u32,
-    bytes: u32,
 }
 
 /// What a lane did, for the summary.
@@ -142,15 +132,10 @@ impl<'a> Lane<'a> {
             state_file,
             files: BTreeMap::new(),
             order: Vec::new(),
-            generation: recovered.progress.generation,
-            next: recovered.progress.next,
-            sink: recovered.sink,
-            in_flight: VecDeque::new(),
-            settled: recovered.fences,
+            outbox: recovered.outbox,
             unsaved_bytes: 0,
             dirty: true,
             saved_at: now,
-            scan_from: recovered.scan_from,
             orders,
             orders_done: 0,
             at_end_told: None,
@@ -160,7 +145,6 @@ impl<'a> Lane<'a> {
             failed: false,
             last_sent: now,
             buffer: vec![0; BUFFER_BYTES],
-            key: Vec::new(),
             totals: Totals::default(),
         };
         let rebooted = shared.is_after_reboot(recovered.boot_id.as_deref());
@@ -285,11 +269,7 @@ impl<'a> Lane<'a> {
         let Some(recovered) = recovered else {
             return Ok(false);
         };
-        self.sink = recovered.sink;
-        self.settled = recovered.fences;
-        self.in_flight.clear();
-        self.generation = recovered.progress.generation;
-        self.next = recovered.progress.next;
+        self.outbox = recovered.outbox;
         self.unsaved_bytes = 0;
         self.dirty = true;
         self.failed = false;
@@ -341,18 +321,11 @@ impl<'a> Lane<'a> {
 
     /// Counts what has become durable.
     fn settle(&mut self) -> Result<(), ProduceError> {
-        let acknowledged = self.sink.acknowledged()?;
-        while self.settled < acknowledged {
-            self.settled += 1;
-            let Some(InFlight { lines, bytes }) = self.in_flight.pop_front() else {
-                break;
-            };
-            let (lines, bytes) = (u64::from(lines), u64::from(bytes));
-            self.totals.lines += lines;
-            self.totals.bytes += bytes;
-            self.shared.counters.produced.add(lines);
-            self.shared.counters.produced_bytes.add(bytes);
-        }
+        let Durable { lines, bytes } = self.outbox.settle()?;
+        self.totals.lines += lines;
+        self.totals.bytes += bytes;
+        self.shared.counters.produced.add(lines);
+        self.shared.counters.produced_bytes.add(bytes);
         Ok(())
     }
 

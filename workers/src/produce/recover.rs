@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::outbox::Outbox;
 use super::state::{State, StateFile};
 use super::{Control, ProduceError};
 use crate::etl::receive::{Claim, Progress, Scan, Verdict};
@@ -20,15 +21,11 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// What a lane knows after a scan, and what it writes with.
 pub(super) struct Recovered {
-    pub(super) progress: Progress,
+    /// It goes on from where the log is, and its state is the one that was loaded.
+    pub(super) outbox: Outbox,
     pub(super) files: BTreeMap<FileId, FileState>,
     /// There is no state, and no line was ever written under this producer key.
     pub(super) fresh: bool,
-    pub(super) sink: Box<dyn Sink>,
-    /// How many records were sent through `sink` already.
-    pub(super) fences: u64,
-    /// Where the scan began.
-    pub(super) scan_from: Offset,
     /// Which start of the machine it was when the state was saved.
     pub(super) boot_id: Option<String>,
 }
@@ -95,11 +92,8 @@ pub(super) fn recover(
     let progress = claiming.claim.progress();
     Ok(Some(Recovered {
         fresh: fresh && progress.next == 0,
-        progress,
+        outbox: Outbox::new(sink, fences, progress, scan_from),
         files: claiming.files,
-        sink,
-        fences,
-        scan_from,
         boot_id,
     }))
 }

@@ -148,6 +148,7 @@ impl StateFile {
 
     /// The state, or that of the previous copy where the current one is damaged. `None`: there is none.
     pub fn load(&self) -> Result<Option<State>, StateError> {
+        self.good.set(false);
         let reason = match self.read(&self.path)? {
             Copy::Good(state) => {
                 self.good.set(true);

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes as Value;
 use logpipe_api::pipeline::Framing;
 
-use super::{InFlight, Lane};
-use crate::log::NewRecord;
-use crate::log::key::{BlockKey, Chunk};
+use super::Lane;
+use crate::log::key::Chunk;
 use crate::produce::followed::{Bytes, Standing};
 use crate::produce::{ProduceError, now_micros};
 use crate::tail::identity::FileId;
@@ -171,7 +170,15 @@ impl Lane<'_> {
         bytes: &[u8],
         timestamp: i64,
     ) -> Result<(), ProduceError> {
+        let Some(file) = self.files.get_mut(&id) else {
+            return Ok(());
+        };
         let value = Value::copy_from_slice(bytes);
+        let mut send = |block, skipped, value| {
+            let (producer, file) = (&self.producer, &file.state);
+            self.outbox
+                .send(producer, file, skipped, block, value, timestamp)
+        };
         if self.shared.options.framing == Framing::Line && block.lines > 1 {
             for line in lines(bytes) {
                 let one = Block {
@@ -179,53 +186,15 @@ impl Lane<'_> {
                     lines: 1,
                     chunk: Chunk::Whole,
                 };
-                self.send_record(id, one, line.start, value.slice(line), timestamp)?;
+                send(one, line.start, value.slice(line))?;
             }
         } else {
-            self.send_record(id, block, 0, value, timestamp)?;
+            send(block, 0, value)?;
         }
-        if let Some(file) = self.files.get_mut(&id) {
-            let mid_line = block.chunk == Chunk::Continues;
-            file.state.position.advance(bytes, mid_line);
-        }
+        let mid_line = block.chunk == Chunk::Continues;
+        file.state.position.advance(bytes, mid_line);
         self.unsaved_bytes += block.bytes as u64;
         self.dirty = true;
-        Ok(())
-    }
-
-    fn send_record(
-        &mut self,
-        id: FileId,
-        block: Block,
-        skipped: usize,
-        value: Value,
-        timestamp: i64,
-    ) -> Result<(), ProduceError> {
-        let Some(file) = self.files.get(&id) else {
-            return Ok(());
-        };
-        self.key.clear();
-        BlockKey {
-            producer: &self.producer,
-            generation: self.generation,
-            first: self.next,
-            lines: block.lines,
-            file_id: id,
-            file_offset: file.state.position.offset + skipped as u64,
-            path: &file.state.path.to_string_lossy(),
-            chunk: block.chunk,
-        }
-        .encode(&mut self.key);
-        self.sink.send(NewRecord {
-            timestamp,
-            key: Value::copy_from_slice(&self.key),
-            value,
-        })?;
-        self.next += u64::from(block.lines);
-        self.in_flight.push_back(InFlight {
-            lines: block.lines,
-            bytes: block.bytes as u32,
-        });
         Ok(())
     }
 }

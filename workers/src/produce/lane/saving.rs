@@ -33,7 +33,7 @@ impl Lane<'_> {
         if !self.dirty {
             return Ok(());
         }
-        self.sink.flush()?;
+        self.outbox.flush()?;
         self.settle()?;
         let end = self.shared.log.bounds(self.index)?.end;
         self.forget_gone();
@@ -41,8 +41,8 @@ impl Lane<'_> {
         let done = self.done();
         let state = State {
             topic_id: self.shared.log.identity().topic_id,
-            generation: self.generation,
-            next: self.next,
+            generation: self.outbox.generation,
+            next: self.outbox.next,
             scan_from: end,
             boot_id: self.shared.boot_id.map(str::to_owned),
             files: self
@@ -69,8 +69,10 @@ impl Lane<'_> {
             return Ok(());
         }
         // The previous copy must stay usable, so the records it needs must stay too.
-        self.shared.control.set_saved(self.index, self.scan_from);
-        self.scan_from = end;
+        self.shared
+            .control
+            .set_saved(self.index, self.outbox.scan_from);
+        self.outbox.scan_from = end;
         self.unsaved_bytes = 0;
         self.dirty = false;
         self.let_go(done);

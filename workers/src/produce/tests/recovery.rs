@@ -315,6 +315,32 @@ fn two_producers_never_share_a_state_file() {
 }
 
 #[test]
+fn a_state_file_that_is_damaged_while_the_log_fails_gives_way_to_its_previous_copy() {
+    let world = World::new(1, &["app.log"]);
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    for n in 0..3 {
+        world.append("app.log", numbered(10 * n..10 * n + 10));
+        running.settle();
+    }
+    fs::write(world.state(0), "torn").unwrap();
+    let fault = Fault {
+        after: 0,
+        written: false,
+    };
+    world.log.fail(0, fault);
+    world.append("app.log", numbered(30..40));
+    running.settle();
+    drop(running);
+    // The copy that it went on from is still there, and the log has what that needs.
+    world.log.trim(0, control.saved(0));
+    fs::write(world.state(0), "torn").unwrap();
+    world.append("app.log", numbered(40..50));
+    world.finish();
+    assert_eq!(world.lines().concat(), numbered(0..50));
+}
+
+#[test]
 fn what_the_previous_state_needs_is_kept_in_the_log() {
     let world = World::new(1, &["app.log"]);
     let control = Control::new();
