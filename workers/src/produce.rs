@@ -291,6 +291,9 @@ struct Tuning {
     grace: Duration,
     /// How often files are looked for, and a quiet one is read at the latest.
     look_every: Duration,
+    /// How often a lane that has nothing to save sees whether others write its partition: the place that it
+    /// saved must not fall behind what the log keeps.
+    catch_up_every: Duration,
 }
 
 impl Default for Tuning {
@@ -298,6 +301,7 @@ impl Default for Tuning {
         Self {
             grace: Duration::from_secs(5),
             look_every: Duration::from_millis(500),
+            catch_up_every: Duration::from_mins(10),
         }
     }
 }

@@ -78,6 +78,7 @@ pub(super) struct Lane<'a> {
     outbox: Outbox,
     unsaved_bytes: u64,
     dirty: bool,
+    /// When it saved last, or saw that there was nothing to save.
     saved_at: Instant,
     orders: Receiver<Order>,
     orders_done: u64,
@@ -242,7 +243,7 @@ impl<'a> Lane<'a> {
         let busy = self.read_round(now)?;
         self.settle()?;
         let closing = self.has_done_with_nameless(now);
-        self.dirty |= closing;
+        self.dirty |= closing || self.falls_behind(now);
         self.shared.counters.unsaved.note(self.index, self.dirty);
         // Who finishes does not wait longer than a disk that fails needs.
         let soon = now.saturating_duration_since(self.saved_at) >= self.shared.tuning.look_every;

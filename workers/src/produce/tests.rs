@@ -32,6 +32,7 @@ struct World {
     counters: Counters,
     turns: Turns,
     boot_id: String,
+    tuning: Tuning,
 }
 
 impl World {
@@ -57,6 +58,11 @@ impl World {
             counters: Counters::default(),
             turns: Turns::default(),
             boot_id: "first".to_owned(),
+            tuning: Tuning {
+                grace: Duration::ZERO,
+                look_every: Duration::ZERO,
+                catch_up_every: Duration::from_hours(1),
+            },
             folder,
         }
     }
@@ -161,10 +167,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn start(world: &'a World, control: &'a Control) -> Result<Self, ProduceError> {
-        let tuning = Tuning {
-            grace: Duration::ZERO,
-            look_every: Duration::ZERO,
-        };
+        let tuning = world.tuning;
         let shared = Shared {
             options: &world.options,
             tuning,

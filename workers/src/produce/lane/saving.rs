@@ -27,6 +27,19 @@ impl Lane<'_> {
             || (!busy && since(self.last_sent) >= IDLE && since(self.saved_at) >= IDLE)
     }
 
+    /// Whether others have written behind the place that was saved, while there was nothing to save. Nobody
+    /// else writes as this producer, so its state is true at the end of the log, too.
+    pub(super) fn falls_behind(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.saved_at);
+        if self.dirty || since < self.shared.tuning.catch_up_every {
+            return false;
+        }
+        self.saved_at = now;
+        // A log that cannot tell is asked again at the next time.
+        let bounds = self.shared.log.bounds(self.index);
+        bounds.is_ok_and(|bounds| bounds.end > self.outbox.scan_from)
+    }
+
     /// Waits until everything that was sent is durable, and saves. Only the `last` save fails where the
     /// disk does: until then, the older state and the log together still tell everything.
     pub(in crate::produce) fn save(&mut self, last: bool) -> Result<(), ProduceError> {

@@ -195,6 +195,39 @@ fn without_its_state_it_goes_on_where_only_records_of_others_were_lost() {
 }
 
 #[test]
+fn an_idle_lane_keeps_up_with_what_others_write_and_saves_nothing_otherwise() {
+    let mut world = World::new(1, &["app.log"]);
+    world.tuning.catch_up_every = Duration::ZERO;
+    world.append("app.log", numbered(0..10));
+    let control = Control::new();
+    let mut running = Running::start(&world, &control).unwrap();
+    running.settle();
+    fs::remove_file(world.state(0)).unwrap();
+    running.settle();
+    assert!(!world.state(0).exists());
+    for _ in 0..3 {
+        let other = NewRecord {
+            timestamp: 0,
+            key: "not ours".into(),
+            value: "x\n".into(),
+        };
+        world.log.append(0, other);
+    }
+    running.settle();
+    drop(running);
+    world.log.trim(0, world.log.records(0).len() as u64);
+    world.append("app.log", numbered(10..12));
+    let before = world.log.records(0).len();
+    world.finish();
+    let new = world.log.records(0).split_off(before);
+    let new: Vec<u8> = new
+        .iter()
+        .flat_map(|record| record.value.to_vec())
+        .collect();
+    assert_eq!(String::from_utf8(new).unwrap(), numbered(10..12));
+}
+
+#[test]
 fn a_new_name_in_an_old_log_begins_when_somebody_says_that_it_is_new() {
     let world = World::new(1, &["app.log"]);
     world.append("app.log", numbered(0..10));
