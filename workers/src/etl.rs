@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use crate::checkpoint::counted::Counted;
 use crate::checkpoint::{Batch, CheckpointStore};
 use crate::counters::Counters;
-use crate::ended::SetOnDrop;
+use crate::ended::SetOnPanic;
 use crate::log::{Log, Offset};
 use crate::store::Store;
 
@@ -234,9 +234,8 @@ pub fn run(
                 std::thread::Builder::new()
                     .name(format!("etl-{thread}"))
                     .spawn_scoped(scope, move || {
-                        let panicking = SetOnDrop(&shared.control.failed);
+                        let _panicked = SetOnPanic(&shared.control.failed);
                         let result = Worker::start(shared, thread, threads).and_then(Worker::run);
-                        std::mem::forget(panicking);
                         if result.is_err() {
                             shared.control.failed.store(true, Ordering::Release);
                         }

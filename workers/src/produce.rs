@@ -8,6 +8,7 @@
 //! except for `delete_finished`, and the state folder) and the log's traits.
 
 use std::io;
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use logpipe_api::pipeline::{Framing, StartAt};
 
 use crate::counters::Counters;
-use crate::ended::SetOnDrop;
+use crate::ended::SetOnPanic;
 use crate::log::{Log, LogError, Offset};
 use crate::tail::discover::DiscoverError;
 use crate::tail::identity::boot_id;
@@ -34,7 +35,7 @@ pub mod state;
 mod turns;
 
 use coordinator::Coordinator;
-use lane::{Lane, Shared, Totals};
+use lane::{Lane, Shared};
 use state::StateError;
 use turns::Turns;
 
@@ -129,7 +130,7 @@ impl Control {
     }
 }
 
-/// What a producer did.
+/// What a producer did, or one of its lanes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Lines that became durable.
@@ -138,6 +139,14 @@ pub struct Summary {
     pub bytes: u64,
     /// Bytes that were seen and destroyed before they could be read.
     pub lost_bytes: u64,
+}
+
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.lost_bytes += other.lost_bytes;
+    }
 }
 
 /// Why a producer had to stop.
@@ -374,15 +383,14 @@ fn run_lane(
     index: u32,
     orders: Receiver<Order>,
     notes: Sender<Note>,
-) -> Result<Totals, ProduceError> {
-    let panicking = SetOnDrop(&shared.control.stop);
+) -> Result<Summary, ProduceError> {
+    let _panicked = SetOnPanic(&shared.control.stop);
     let done = match Lane::start(shared, index, orders, notes) {
         Ok(Some(lane)) => lane.run(),
         // It was told to stop before it had its partition.
-        Ok(None) => Ok(Totals::default()),
+        Ok(None) => Ok(Summary::default()),
         Err(error) => Err(error),
     };
-    std::mem::forget(panicking);
     if done.is_err() {
         // The other lanes flush and save; then the error is reported.
         shared.control.stop();
@@ -393,8 +401,8 @@ fn run_lane(
 fn coordinate(
     coordinator: &mut Coordinator<'_>,
     control: &Control,
-    threads: &[ScopedJoinHandle<'_, Result<Totals, ProduceError>>],
-) -> Result<Summary, ProduceError> {
+    threads: &[ScopedJoinHandle<'_, Result<Summary, ProduceError>>],
+) -> Result<(), ProduceError> {
     const LONGEST: Duration = Duration::from_millis(50);
     while !control.is_stopped() && !threads.iter().any(ScopedJoinHandle::is_finished) {
         if coordinator.step()? {
@@ -402,21 +410,17 @@ fn coordinate(
         }
         coordinator.wait(LONGEST);
     }
-    Ok(Summary::default())
+    Ok(())
 }
 
 fn join(
-    threads: Vec<ScopedJoinHandle<'_, Result<Totals, ProduceError>>>,
+    threads: Vec<ScopedJoinHandle<'_, Result<Summary, ProduceError>>>,
 ) -> Result<Summary, ProduceError> {
     let mut summary = Summary::default();
     let mut failed = None;
     for thread in threads {
         match thread.join() {
-            Ok(Ok(totals)) => {
-                summary.lines += totals.lines;
-                summary.bytes += totals.bytes;
-                summary.lost_bytes += totals.lost_bytes;
-            }
+            Ok(Ok(of_lane)) => summary += of_lane,
             Ok(Err(error)) => failed = failed.or(Some(error)),
             Err(panic) => std::panic::resume_unwind(panic),
         }

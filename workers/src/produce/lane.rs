@@ -10,7 +10,7 @@ use super::outbox::{Durable, Outbox};
 use super::recover::{Recovered, recover};
 use super::state::StateFile;
 use super::turns::Turns;
-use super::{Control, ProduceError, ProducerOptions, Tuning};
+use super::{Control, ProduceError, ProducerOptions, Summary, Tuning};
 use crate::counters::Counters;
 use crate::log::Log;
 use crate::tail::identity::FileId;
@@ -90,15 +90,7 @@ pub(super) struct Lane<'a> {
     failed: bool,
     last_sent: Instant,
     buffer: Vec<u8>,
-    totals: Totals,
-}
-
-/// What a lane did, for the summary.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) lines: u64,
-    pub(super) bytes: u64,
-    pub(super) lost_bytes: u64,
+    summary: Summary,
 }
 
 /// What a step came to.
@@ -146,7 +138,7 @@ impl<'a> Lane<'a> {
             failed: false,
             last_sent: now,
             buffer: vec![0; BUFFER_BYTES],
-            totals: Totals::default(),
+            summary: Summary::default(),
         };
         let rebooted = shared.is_after_reboot(recovered.boot_id.as_deref());
         let files: Vec<FileState> = recovered.files.into_values().collect();
@@ -169,12 +161,12 @@ impl<'a> Lane<'a> {
     }
 
     /// Steps until told to stop. After an error of the log it begins anew from what the log holds.
-    pub(super) fn run(mut self) -> Result<Totals, ProduceError> {
+    pub(super) fn run(mut self) -> Result<Summary, ProduceError> {
         let mut failures = 0;
         loop {
-            let lines = self.totals.lines;
+            let lines = self.summary.lines;
             match self.work() {
-                Ok(true) => return Ok(self.totals),
+                Ok(true) => return Ok(self.summary),
                 Ok(false) => {}
                 Err(error) if error.may_pass_at_once() && failures < MOST_FAILURES => {
                     failures += 1;
@@ -186,7 +178,7 @@ impl<'a> Lane<'a> {
                 }
                 Err(error) => return Err(error),
             }
-            if self.totals.lines > lines {
+            if self.summary.lines > lines {
                 failures = 0;
             }
         }
@@ -308,7 +300,7 @@ impl<'a> Lane<'a> {
     }
 
     fn lose(&mut self, bytes: u64) {
-        self.totals.lost_bytes += bytes;
+        self.summary.lost_bytes += bytes;
         self.shared.counters.lost_bytes.add(bytes);
     }
 
@@ -323,8 +315,8 @@ impl<'a> Lane<'a> {
     /// Counts what has become durable.
     fn settle(&mut self) -> Result<(), ProduceError> {
         let Durable { lines, bytes } = self.outbox.settle()?;
-        self.totals.lines += lines;
-        self.totals.bytes += bytes;
+        self.summary.lines += lines;
+        self.summary.bytes += bytes;
         self.shared.counters.produced.add(lines);
         self.shared.counters.produced_bytes.add(bytes);
         Ok(())
