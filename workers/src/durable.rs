@@ -1,8 +1,8 @@
-//! Making changes to folders survive a power cut. Touches the disk.
+//! Making changes to files and folders survive a power cut. Touches the disk.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 /// Makes a folder and those above it that are missing, each durably.
 pub(crate) fn create_dir_all(dir: &Path) -> io::Result<()> {
@@ -16,6 +16,28 @@ pub(crate) fn create_dir_all(dir: &Path) -> io::Result<()> {
         outcome => outcome?,
     }
     sync_dir(parent)
+}
+
+/// Replaces a file, whole or not at all, and waits until that is on the disk.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put_into_place(&write_beside(path, bytes)?, path)
+}
+
+/// The first half of [`replace`]: writes the new content beside the file, and returns where that is.
+pub(crate) fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(new)
+}
+
+/// The other half: from now on the new content is the file's.
+pub(crate) fn put_into_place(new: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(new, path)?;
+    sync_dir(path.parent().unwrap_or(path))
 }
 
 /// Makes durable which files a folder has under which names.
@@ -44,6 +66,27 @@ mod tests {
         create_dir_all(&deep).unwrap();
         create_dir_all(&deep).unwrap();
         assert!(deep.is_dir());
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.json");
+        for content in ["longer", "new"] {
+            replace(&file, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, "old").unwrap();
+        fs::create_dir(dir.path().join("a.new")).unwrap();
+        assert!(replace(&file, b"new").is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! written. Replaced atomically at each start and before each roll. Touches the disk.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use logpipe_api::pipeline::GeneratorFormat;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::Lines;
 use super::{GenerateError, GeneratorOptions};
+use crate::durable::replace;
 
 const VERSION: u32 = 1;
 
@@ -132,13 +132,8 @@ impl State {
     /// Replaces the state of `dir`, as a whole or not at all.
     pub(super) fn save(&self, dir: &Path) -> Result<(), GenerateError> {
         let path = path(dir);
-        let next = dir.join(".app.log.generator.json.next");
-        let failed = |error| GenerateError::io("write", &path, error);
         let text = serde_json::to_vec(self).expect("the state holds nothing that JSON cannot");
-        let mut file = File::create(&next).map_err(failed)?;
-        file.write_all(&text).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&next, &path).map_err(failed)
+        replace(&path, &text).map_err(|error| GenerateError::io("write", &path, error))
     }
 }
 

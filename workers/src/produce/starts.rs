@@ -3,15 +3,15 @@
 //! is cut off before every lane has saved its own state must not end in reading what nobody wanted.
 //! Writes and reads one file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::ProducerOptions;
 use super::state::StateError;
-use crate::durable::sync_dir;
+use crate::durable::replace;
 use crate::tail::Starts;
 
 /// See the module.
@@ -70,12 +70,7 @@ impl StartsFile {
             files,
         };
         let bytes = serde_json::to_vec(&content).expect("it holds nothing that JSON cannot");
-        let new = self.path.with_extension("starts.new");
-        File::create(&new)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&new, &self.path))
-            .and_then(|()| sync_dir(self.path.parent().unwrap_or(&self.path)))
-            .map_err(|error| self.failed("write it", error))
+        replace(&self.path, &bytes).map_err(|error| self.failed("write it", error))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StateError {

@@ -6,11 +6,12 @@
 
 use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::log::Offset;
 use crate::tail::FileState;
 
@@ -189,20 +190,15 @@ impl StateFile {
 
     /// Replaces the state, whole or not at all, and waits until it is on the disk.
     pub fn save(&self, state: &State) -> Result<(), StateError> {
-        let new = self.path.with_extension("state.new");
-        let mut file = File::create(&new).map_err(self.failed("make its new copy"))?;
-        file.write_all(&encode(state))
-            .and_then(|()| file.sync_all())
+        let new = durable::write_beside(&self.path, &encode(state))
             .map_err(self.failed("write its new copy"))?;
         if self.good.get() {
             self.keep_previous()
                 .map_err(self.failed("keep its previous copy"))?;
         }
-        fs::rename(&new, &self.path).map_err(self.failed("put its new copy into place"))?;
+        durable::put_into_place(&new, &self.path)
+            .map_err(self.failed("put its new copy into place"))?;
         self.good.set(true);
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(self.failed("sync its folder"))?;
         missing_is_fine(fs::remove_file(self.begin_path()))
             .map_err(self.failed("remove the file that allowed its first start"))
     }
