@@ -1,6 +1,9 @@
 //! Numbers and times as text, by hand: the formatting machinery of the standard library costs more than
 //! all the rest of a line. Pure.
 
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
 /// Appends `value` in decimal digits.
 pub(super) fn push_number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0u8; 20];
@@ -53,7 +56,7 @@ impl Clock {
         if self.second == Some(second) {
             return;
         }
-        let (year, month, day) = civil(second / 86_400);
+        let (year, month, day) = civil(second);
         self.date.clear();
         push_padded(&mut self.date, year, 4);
         self.date.push(b'-');
@@ -97,23 +100,12 @@ impl Clock {
     }
 }
 
-/// Year, month and day of a day since 1970, after Howard Hinnant's `civil_from_days`, for days from 1970 on.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
+/// Year, month and day of a second since 1970. The date stands still behind the year 9999.
+fn civil(second: u64) -> (u64, u64, u64) {
+    let time = i64::try_from(second).ok();
+    let time = time.and_then(|second| Timestamp::from_second(second).ok());
+    let date = Offset::UTC.to_datetime(time.unwrap_or(Timestamp::MAX));
+    (date.year() as u64, date.month() as u64, date.day() as u64)
 }
 
 #[cfg(test)]
@@ -136,6 +128,13 @@ mod tests {
             let expected = time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
             assert_eq!(String::from_utf8(text).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_no_panic() {
+        let mut text = Vec::new();
+        Clock::default().push(&mut text, u64::MAX, b'T', b'.');
+        assert!(text.starts_with(b"9999-12-30T"));
     }
 
     #[test]
