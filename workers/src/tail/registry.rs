@@ -406,12 +406,10 @@ impl Registry {
             let renamed = renamed.filter(|candidate| candidate.place == place);
             match (known.status, renamed) {
                 (Status::Followed, Some(candidate)) => self.moved(id, &candidate, look),
-                (Status::Followed, None) => {
-                    if is_away(&known.file, snapshot) {
-                        look.tell(known.lane, Order::Vanished(id));
-                        self.leave(place, id);
-                        self.set_status(id, Status::Nameless);
-                    }
+                (Status::Followed, None) if is_away(&known.file, snapshot) => {
+                    look.tell(known.lane, Order::Vanished(id));
+                    self.leave(place, id);
+                    self.set_status(id, Status::Nameless);
                 }
                 (Status::Absent, Some(candidate)) => {
                     let listed = unknown.iter().any(|(_, other)| other.place == place);
