@@ -136,6 +136,9 @@ impl Position {
 
     /// Puts down the hashes of the bytes before the offset, for the state file.
     pub fn seal(&mut self) {
+        if self.end.is_some() {
+            return; // nothing was read since
+        }
         if let Some(mark) = self.mark() {
             self.end = Some(mark);
             self.recent = self.last_lines();
