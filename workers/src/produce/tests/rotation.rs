@@ -352,6 +352,26 @@ fn a_file_that_two_globs_missed_on_its_way_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_copy_that_is_written_over_while_its_log_is_truncated_is_no_copy_any_more() {
+    let world = World::new(1, &["app.log"]);
+    let before = ["# header\n", &numbered(0..5)].concat();
+    let after = ["# header\n", &numbered(5..7)].concat();
+    world.append("app.log", &before);
+    let control = Control::new();
+    let mut producer = Running::start(&world, &control).unwrap();
+    producer.settle();
+    fs::copy(world.path("app.log"), world.path("app.log.1")).unwrap();
+    producer.settle();
+    world.write("app.log.1", &after);
+    world.write("app.log", "");
+    producer.settle();
+    world.append("app.log", numbered(7..9));
+    producer.finish();
+    let expected = [before, after, numbered(7..9)];
+    assert_eq!(world.lines().concat(), expected.concat());
+}
+
+#[test]
 fn a_new_file_in_the_place_of_a_copy_is_read() {
     for header in ["", "# header\n"] {
         let world = World::new(1, &["app.log"]);

@@ -210,21 +210,10 @@ impl Registry {
                 self.follow(id, file, None, look);
                 return Ok(true);
             }
-            // A copy that was made before the file was truncated, and that lacks what was read after: its
-            // end was marked, or it was seen to be one. That it begins alike is not enough, not even for
-            // many lines: a program may write the same ones at each start.
             let place = file.candidate.place;
-            let sibling =
-                !file.candidate.live && belongs_to(&known.file.path, &file.candidate.base);
-            let (size, position) = (file.candidate.size, &known.file.position);
-            let seen = self.copies.get(&place) == Some(&id) && size < position.offset;
-            let marked = || {
-                // The line in which the copy was made may be a part of what was read.
-                let end = after_last_line(&file.file, size);
-                let end = end.map_err(|error| unreadable(&file.candidate.path, error))?;
-                Ok(position.is_marked(end))
-            };
-            if sibling && (seen || (likeness == Likeness::Shorter && marked()?)) {
+            let seen = self.copies.get(&place) == Some(&id);
+            let copy = is_early_copy(&known.file, file, likeness, seen);
+            if copy.map_err(|error| unreadable(&file.candidate.path, error))? {
                 known.file.copies.push(place);
                 look.tell(known.lane, Order::Copied { id, place });
                 return Ok(true);
@@ -356,6 +345,28 @@ impl Registry {
         };
         look.tell(known.lane, Order::Follow(Box::new(follow)));
     }
+}
+
+/// Whether a file is a copy of a known one that was made before that was truncated, and lacks what was read
+/// after: it was seen to be one, or its end is marked. That it begins alike is not enough, not even for many
+/// lines: a program may write the same ones at each start.
+fn is_early_copy(
+    known: &FileState,
+    file: &Found,
+    likeness: Likeness,
+    seen: bool,
+) -> io::Result<bool> {
+    let size = file.candidate.size;
+    let position = &known.position;
+    let sibling = !file.candidate.live && belongs_to(&known.path, &file.candidate.base);
+    if !sibling || size >= position.offset {
+        return Ok(false);
+    }
+    if seen {
+        return position.holds_as_far_as_it_goes(known.head, &file.file, size);
+    }
+    // The line in which the copy was made may be a part of what was read.
+    Ok(likeness == Likeness::Shorter && position.is_marked(after_last_line(&file.file, size)?))
 }
 
 /// Whether a path is that of a log or of one of its rotated files.
