@@ -149,6 +149,18 @@ struct Piece {
     line: Vec<u8>,
 }
 
+/// Runs a test again as a user whom permissions bind: root reads everything.
+fn again_as_nobody(test: &str) {
+    use std::os::unix::process::CommandExt;
+    let mut command = std::process::Command::new("/proc/self/exe");
+    let command = command
+        .args(["--exact", &format!("produce::tests::{test}")])
+        .uid(65534);
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains(" 1 passed;"), "{told}");
+}
+
 fn append(path: &Path, text: &[u8]) {
     let mut file = OpenOptions::new()
         .append(true)
