@@ -32,20 +32,10 @@ mod object;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use logpipe_probe::chain;
 pub use object::{Kind, Object};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot have left half an entry.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

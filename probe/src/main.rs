@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use logpipe_probe::chain;
 use logpipe_probe::ready;
 use logpipe_probe::wire::{CLIENT_PORT, CONTROLLERS};
 
@@ -60,7 +61,7 @@ fn is_ready() -> Result<(), String> {
         Ok(stream)
     });
     let mut stream = connected.map_err(|error| format!("{address} does not connect: {error}"))?;
-    ready::check(&mut stream, id, directory).map_err(|error| error.to_string())
+    ready::check(&mut stream, id, directory).map_err(|error| chain(&error))
 }
 
 fn directory() -> Result<[u8; 16], String> {

@@ -24,7 +24,7 @@ pub enum NotReady {
         what: &'static str,
     },
     /// The connection broke.
-    #[error("broker {id} does not tell {what}: {source}")]
+    #[error("broker {id} does not tell {what}")]
     Silent {
         /// Who.
         id: i32,
@@ -225,7 +225,11 @@ mod tests {
             wire::tests::quorum_answer(-1),
         ];
         assert!(text(&leaderless, 7).contains("no leader"));
-        assert!(text(&[versions, brokers], 7).contains("does not tell the controllers"));
+        let silent = check(&mut broker(&[versions, brokers]), 7, None).unwrap_err();
+        assert_eq!(
+            crate::chain(&silent),
+            "broker 7 does not tell the controllers: failed to fill whole buffer"
+        );
         assert!(text(&[], 7).contains("its versions"));
     }
 

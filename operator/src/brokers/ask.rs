@@ -35,16 +35,16 @@ pub(super) struct Seen {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     /// No connection, or it broke.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Too slow.
     #[error("there is no answer within {} s: is the operator allowed to reach port {CLIENT_PORT} of the brokers?", PATIENCE.as_secs())]
     Slow,
     /// Not what Kafka says.
-    #[error("{0}")]
+    #[error(transparent)]
     Malformed(#[from] Malformed),
     /// Kafka was asked to do something, and does not.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] Refused),
     /// There is no leader that could be asked.
     #[error("the controllers have no leader")]
