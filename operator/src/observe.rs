@@ -113,7 +113,7 @@ impl Live {
             is_owned || (object.kind != Kind::StatefulSet && metadata.deletion_timestamp.is_some())
         });
         if let Some(object) = object {
-            return Some(format!("{:?} {}", object.kind, object.name()));
+            return Some(format!("{} {}", object.kind.as_str(), object.name()));
         }
         let is_there = |owner: &OwnerReference| {
             let mut objects = self.objects.iter();

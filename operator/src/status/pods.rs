@@ -75,8 +75,8 @@ pub fn are_missing(object: &Object, live: &Live) -> bool {
 
 /// What to do about pods that are missing.
 pub fn not_made(object: &Object) -> String {
-    let kind = object.kind.resource();
-    let (what, name) = (kind.kind.to_lowercase(), object.name());
+    let kind = object.kind.as_str();
+    let (what, name) = (kind.to_lowercase(), object.name());
     let namespace = object
         .value
         .metadata
@@ -84,8 +84,7 @@ pub fn not_made(object: &Object) -> String {
         .as_deref()
         .unwrap_or_default();
     format!(
-        "not all pods of {} {name} are made: kubectl describe {what} {name} -n {namespace} says why",
-        kind.kind
+        "not all pods of {kind} {name} are made: kubectl describe {what} {name} -n {namespace} says why"
     )
 }
 
