@@ -9,8 +9,7 @@ use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use kube::{Client, ResourceExt};
 
 use crate::desired::names::Component;
-use crate::observe::Live;
-use crate::status::pods;
+use crate::observe::{Live, pods};
 
 mod ask;
 pub(crate) mod decommission;

@@ -18,8 +18,9 @@ use logpipe_api::LogPipeline;
 use crate::chain;
 use crate::context::Context;
 use crate::desired::names::{MANAGED_BY, OPERATOR, PIPELINE};
+use crate::error::Error;
 use crate::namespaces;
-use crate::reconcile::{Error, reconcile};
+use crate::reconcile::reconcile;
 
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);

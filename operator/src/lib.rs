@@ -13,6 +13,7 @@ pub mod config;
 pub mod context;
 pub mod controller;
 pub mod desired;
+pub mod error;
 pub mod health;
 mod identity;
 pub mod leader;

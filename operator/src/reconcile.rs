@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
@@ -19,11 +18,12 @@ use crate::brokers::level::{self, Level};
 use crate::brokers::{self, decommission, roll};
 use crate::context::Context;
 use crate::desired::names::{COMPONENT, Component, Names, OPERATOR};
+use crate::error::Error;
 use crate::object::Kind;
-use crate::observe::{self, Live, ObserveError};
+use crate::observe::{self, Live, facts, is_complete, ready_replicas};
 use crate::status::{self, Applied, Invalid, Outcome};
-use crate::validate::{Facts, Pipeline, validate};
-use crate::{chain, desired, identity, lock, namespaces, progress, shutdown, volumes};
+use crate::validate::{Pipeline, validate};
+use crate::{chain, desired, lock, namespaces, progress, shutdown, volumes};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
 /// edited.
@@ -34,28 +34,6 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// The longest look: of a thousand objects at a slow API server.
 const LONGEST_LOOK: Duration = Duration::from_mins(2);
-
-/// Why a reconciliation did not come to its end. All of it is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The pipeline's objects could not be listed.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// An object could not be made, changed or removed.
-    #[error(transparent)]
-    Apply(#[from] apply::ApplyError),
-    /// The status could not be written.
-    #[error("failed to write the status")]
-    Status(#[source] kube::Error),
-    /// The finalizer could not be set or removed.
-    #[error("failed to change the finalizer")]
-    Finalizer(#[source] kube::Error),
-    /// A look took too long.
-    #[error(
-        "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
-    )]
-    Late(Duration),
-}
 
 /// One look at one pipeline: list, validate, build, apply, tell.
 pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
@@ -165,37 +143,16 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
     Ok(Action::requeue(again))
 }
 
-/// What the spec cannot say.
-pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
-    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
-    let map: Option<ConfigMap> = live.typed(Kind::ConfigMap, &names.kafka_identity());
-    let stored = map.and_then(|map| map.data?.get("clusterId").cloned());
-    let told = object
-        .status
-        .as_ref()
-        .and_then(|status| status.kafka.as_ref()?.cluster_id.clone());
-    let brokers: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.kafka());
-    let quorum = brokers.is_some_and(|set| status::ready_replicas(&set) > 0);
-    Facts {
-        // One that was lost is taken from the status: another would be refused by every disk.
-        cluster_id: stored.or(told).unwrap_or_else(identity::draw),
-        bootstrapped: quorum
-            || live
-                .find(Kind::ConfigMap, &names.kafka_bootstrapped())
-                .is_some(),
-    }
-}
-
 /// How far the pipeline has come.
 fn stage(pipeline: &Pipeline, live: &Live) -> Stage {
     if let Some(kafka) = &pipeline.kafka {
         let brokers: Option<StatefulSet> = live.typed(Kind::StatefulSet, &pipeline.names.kafka());
-        if brokers.is_none_or(|set| status::ready_replicas(&set) < kafka.replicas) {
+        if brokers.is_none_or(|set| ready_replicas(&set) < kafka.replicas) {
             return Stage::Kafka;
         }
     }
     let job: Option<Job> = live.typed(Kind::Job, &desired::topic_name(pipeline));
-    if job.is_some_and(|job| status::is_complete(&job)) {
+    if job.is_some_and(|job| is_complete(&job)) {
         Stage::Workers
     } else {
         Stage::Topic

@@ -21,9 +21,9 @@ use crate::chain;
 use crate::config::Config;
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
+use crate::error::Error;
 use crate::object::{Kind, Object};
-use crate::observe::{self, Live};
-use crate::reconcile::{Error, facts};
+use crate::observe::{self, Live, facts};
 use crate::validate::validate;
 use crate::volumes;
 

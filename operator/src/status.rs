@@ -17,8 +17,9 @@ use crate::brokers::decommission::Decommission;
 use crate::brokers::level::Level;
 use crate::desired;
 use crate::desired::names::{Component, Names, selector_text};
+use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
-use crate::observe::Live;
+use crate::observe::{Live, is_complete};
 use crate::validate::{Fault, Pipeline};
 use crate::volumes::Growth;
 
@@ -27,7 +28,6 @@ pub mod pods;
 mod reason;
 
 use parts::{Part, parts, stay};
-pub use parts::{is_complete, ready_replicas};
 pub use reason::Reason;
 
 /// What a reconciliation came to.
@@ -181,7 +181,7 @@ fn summary(object: &LogPipeline, applied: &Applied<'_>, parts: &[(&'static str, 
     if let Some(error) = applied.error {
         let cause = error.cause();
         let text = match cause {
-            Some(cause) => format!("{error}: {}", said(cause)),
+            Some(cause) => format!("{error}: {}", server_message(cause)),
             None => error.to_string(),
         };
         return if cause.is_none_or(is_permanent) {
@@ -226,22 +226,6 @@ fn missing(lost: &[String], object: &LogPipeline) -> Option<String> {
         name = object.metadata.name.as_deref().unwrap_or_default(),
         namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
     ))
-}
-
-/// What the API server said, without the rest of its answer.
-fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether trying again gives the same answer.
-pub fn is_permanent(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 400 | 403 | 405 | 413 | 422),
-        _ => false,
-    }
 }
 
 /// Everything in the status beside the conditions.

@@ -15,9 +15,9 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::desired::names::{COMPONENT, Component};
+use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
-use crate::status::is_permanent;
 
 /// What is still to come until the volumes of a part have their size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,10 +169,6 @@ fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
 
 fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (bool, String) {
     let name = claim.name_any();
-    let said = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
     let class = claim
         .spec
         .as_ref()
@@ -184,7 +180,10 @@ fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (b
     );
     (
         is_permanent(error),
-        format!("claim {name} cannot grow to {size}: {said}; {remedy}"),
+        format!(
+            "claim {name} cannot grow to {size}: {}; {remedy}",
+            server_message(error)
+        ),
     )
 }
 

@@ -17,8 +17,7 @@ use super::{Broker, of, ordinal};
 use crate::desired;
 use crate::desired::names::Component;
 use crate::object::{Kind, Object};
-use crate::observe::Live;
-use crate::status::is_complete;
+use crate::observe::{Live, is_complete};
 use crate::validate::{Kafka, Pipeline};
 
 /// Partitions on their way at once: what is copied takes disk and network from the lines.

@@ -23,10 +23,7 @@ use logpipe_api::pipeline::{
 use logpipe_api::settings::{MetricsSettings, Settings};
 
 use super::names::{self, Component};
-use crate::validate::Pipeline;
-
-/// The folder under which each Secret is a folder, and each of its keys a file.
-pub const SECRETS: &str = "/etc/logpipe/secrets";
+use crate::validate::{Pipeline, SECRETS};
 
 /// The user that our processes run as; also that of the official Kafka image.
 const USER: i64 = 1000;

@@ -13,7 +13,8 @@ use crate::brokers::ordinal;
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::Kind;
-use crate::observe::Live;
+use crate::observe::pods::{is_ready, unready_since};
+use crate::observe::{Live, is_complete, ready_replicas};
 use crate::validate::Pipeline;
 
 /// How long brokers may take to find together: a log of some size is read again after a crash.
@@ -133,7 +134,7 @@ fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
         let name = format!("{}-{id}", applied.pipeline.names.kafka());
         let mut pods = applied.live.pods(Component::Kafka);
         let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name));
-        let since = pod.and_then(pods::unready_since);
+        let since = pod.and_then(unready_since);
         since.is_some_and(|since| applied.now.duration_since(since) >= QUORUM_TAKES)
     })
 }
@@ -174,13 +175,6 @@ fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {
     trouble(applied, Component::Topic).unwrap_or_else(|| {
         Part::pending(Reason::TopicPending, format!("topic {name} is being made"))
     })
-}
-
-/// Whether a Job has done its work.
-pub fn is_complete(job: &Job) -> bool {
-    job.status
-        .as_ref()
-        .is_some_and(|status| status.succeeded.unwrap_or(0) > 0)
 }
 
 fn source(applied: &Applied<'_>, topic: &Part) -> Part {
@@ -283,15 +277,6 @@ fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
     applied.live.typed(Kind::StatefulSet, name)
 }
 
-/// The pods of a StatefulSet that are ready, as far as its controller has seen the set as it is now.
-pub fn ready_replicas(set: &StatefulSet) -> i32 {
-    let Some(status) = &set.status else { return 0 };
-    if status.observed_generation < set.metadata.generation {
-        return 0;
-    }
-    status.ready_replicas.unwrap_or(0)
-}
-
 /// Those of them that have the current template: the others run what the manifest said before.
 fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
     let Some(status) = &set.status else { return 0 };
@@ -304,7 +289,6 @@ fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
 pub(super) fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
     let pods = live.pods(component);
-    let ending =
-        pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
+    let ending = pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_ready(pod));
     (ready_replicas(set) - ending.count() as i32).max(0)
 }
