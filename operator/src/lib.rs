@@ -30,11 +30,13 @@ pub mod validate;
 pub mod volumes;
 
 mod object;
+mod pending;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use logpipe_probe::chain;
 pub use object::{Kind, Object};
+pub use pending::Pending;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot have left half an entry.

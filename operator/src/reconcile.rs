@@ -114,7 +114,7 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
     let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
     let level = match (&applied, &leaving, &restarts) {
         (Ok(()), None, None) => level_of(object, &pipeline, &live, context).await,
-        _ => None,
+        _ => Level::default(),
     };
     let outcome = Outcome::Applied(Applied {
         pipeline: &pipeline,
@@ -122,8 +122,8 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         lost: &lost,
         error: applied.as_ref().err(),
         leaving: leaving.as_ref(),
-        restarts: restarts.as_deref(),
-        level: level.as_ref(),
+        restarts: restarts.as_ref(),
+        level: &level,
         growing: &growing,
         lacking: &lacking,
         progress: fresh_progress(object, &live, context),
@@ -132,9 +132,8 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
     tell(object, &outcome, context).await?;
     applied?;
     // Claims and copies are not watched.
-    let soon = restarts.is_some()
-        || leaving.is_some_and(|leaving| !leaving.stalled)
-        || growing.iter().any(|growth| !growth.stalled);
+    let mut pending = leaving.iter().chain(&restarts).chain(growing.values());
+    let soon = pending.any(|pending| !pending.stalled);
     let again = if soon {
         brokers::LOOK_AGAIN
     } else {
@@ -182,13 +181,11 @@ async fn level_of(
     pipeline: &Pipeline,
     live: &Live,
     context: &Context,
-) -> Option<Result<Level, String>> {
-    let known = context.remember(object, |memory| memory.level.clone());
-    let found = level::step(pipeline, live, known.as_ref()).await?;
-    if let Ok(found) = &found {
-        context.remember(object, |memory| memory.level = Some(found.clone()));
-    }
-    Some(found.map(|found| found.level))
+) -> Level {
+    let mut found = context.remember(object, |memory| memory.level.clone());
+    let level = level::step(pipeline, live, &mut found).await;
+    context.remember(object, |memory| memory.level = found);
+    level
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.

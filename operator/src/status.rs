@@ -3,6 +3,8 @@
 //! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
 //! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -13,15 +15,14 @@ use logpipe_api::pipeline::{
 };
 
 use crate::apply::ApplyError;
-use crate::brokers::decommission::Decommission;
 use crate::brokers::level::Level;
 use crate::desired;
 use crate::desired::names::{Component, Names, selector_text};
 use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
 use crate::observe::{Live, is_complete};
+use crate::pending::Pending;
 use crate::validate::{Fault, Pipeline};
-use crate::volumes::Growth;
 
 mod parts;
 pub mod pods;
@@ -66,13 +67,13 @@ pub struct Applied<'a> {
     /// What the API server refused.
     pub error: Option<&'a ApplyError>,
     /// What is to come until no broker is there that the manifest does not ask for.
-    pub leaving: Option<&'a Decommission>,
+    pub leaving: Option<&'a Pending>,
     /// What is to come until every broker has the current template.
-    pub restarts: Option<&'a str>,
-    /// How `metadata.version` is, or why that is not known yet. Nothing while brokers are on their way.
-    pub level: Option<&'a Result<Level, String>>,
-    /// What is to come until volumes have their size.
-    pub growing: &'a [Growth],
+    pub restarts: Option<&'a Pending>,
+    /// How `metadata.version` is.
+    pub level: &'a Level,
+    /// What is to come until volumes have their size, by part.
+    pub growing: &'a BTreeMap<Component, Pending>,
     /// What lacks pods for a while.
     pub lacking: &'a [&'a Object],
     /// What was committed.
@@ -304,8 +305,6 @@ fn count(
 
 /// What was found now, or else before.
 fn metadata_version(status: &LogPipelineStatus, applied: &Applied<'_>) -> Option<String> {
-    if let Some(Ok(level)) = applied.level {
-        return Some(level.finalised.clone());
-    }
-    status.kafka.as_ref()?.metadata_version.clone()
+    let before = || status.kafka.as_ref()?.metadata_version.clone();
+    applied.level.finalised.clone().or_else(before)
 }

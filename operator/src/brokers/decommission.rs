@@ -18,28 +18,11 @@ use crate::desired;
 use crate::desired::names::Component;
 use crate::object::{Kind, Object};
 use crate::observe::{Live, is_complete};
+use crate::pending::Pending;
 use crate::validate::{Kafka, Pipeline};
 
 /// Partitions on their way at once: what is copied takes disk and network from the lines.
 const AT_ONCE: usize = 20;
-
-/// What is still to come until no broker is there that the manifest does not ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decommission {
-    /// It does not go on until a person acts.
-    pub stalled: bool,
-    /// In words.
-    pub message: String,
-}
-
-impl Decommission {
-    fn waits(message: impl Into<String>) -> Self {
-        Self {
-            stalled: false,
-            message: message.into(),
-        }
-    }
-}
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,14 +37,15 @@ enum Next {
     Refuse(String),
 }
 
-/// Takes the next step. As long as a broker may not go, `desired` keeps it. `forgotten` says beyond how many brokers Kafka
-/// was seen to know no others; it is set when that is seen now.
+/// Takes the next step; what is still to come until no broker is there that the manifest does not ask for. As long as a
+/// broker may not go, `desired` keeps it. `forgotten` says beyond how many brokers Kafka was seen to know no others; it is
+/// set when that is seen now.
 pub(crate) async fn step(
     pipeline: &Pipeline,
     desired: &mut [Object],
     live: &Live,
     forgotten: &mut Option<i32>,
-) -> Option<Decommission> {
+) -> Option<Pending> {
     let kafka = pipeline.kafka.as_ref().filter(|kafka| may_shrink(kafka))?;
     keep(pipeline, desired, live);
     let name = pipeline.names.kafka();
@@ -74,26 +58,26 @@ pub(crate) async fn step(
     }
     let Some(brokers) = set.and_then(|set| of(&set, live)) else {
         let text = format!("{there} brokers are there: waiting for StatefulSet {name}");
-        return (there > kafka.replicas).then(|| Decommission::waits(text));
+        return (there > kafka.replicas).then(|| Pending::waiting(text));
     };
     if let Some(ending) = brokers.iter().find(|broker| broker.id >= there) {
         let text = format!("waiting for the end of {}", ending.pod);
-        return Some(Decommission::waits(text));
+        return Some(Pending::waiting(text));
     }
     if there > kafka.replicas {
         let (last, pod) = (there - 1, format!("{name}-{}", there - 1));
         return Some(match clear(kafka, &brokers, last).await {
             // A new topic or partition might be put on it in this moment.
-            Ok(None) if !topic_is_made(pipeline, live) => Decommission::waits(format!(
+            Ok(None) if !topic_is_made(pipeline, live) => Pending::waiting(format!(
                 "{pod} holds nothing, and goes when the topic is made"
             )),
             Ok(None) => {
                 *replicas(pipeline, desired)? = json!(last);
                 tracing::info!(namespace = pipeline.namespace, pod, "taken away");
-                Decommission::waits(format!("{pod} holds nothing any more and is taken away"))
+                Pending::waiting(format!("{pod} holds nothing any more and is taken away"))
             }
-            Ok(Some(waits)) => waits,
-            Err(error) => Decommission::waits(format!(
+            Ok(Some(pending)) => pending,
+            Err(error) => Pending::waiting(format!(
                 "{pod} is not taken away, because the brokers cannot be asked: {error}"
             )),
         });
@@ -106,7 +90,7 @@ pub(crate) async fn step(
             *forgotten = Some(kafka.replicas);
             None
         }
-        Ok(waits) => waits,
+        Ok(pending) => pending,
         Err(error) => {
             tracing::debug!(namespace = pipeline.namespace, %error, "not asked for brokers that are gone");
             None
@@ -156,7 +140,7 @@ fn topic_is_made(pipeline: &Pipeline, live: &Live) -> bool {
 
 /// Has the cluster forget brokers that are gone: as long as it waits for one it takes no newer `metadata.version`. Nothing
 /// comes back when it knows none.
-async fn forget(kafka: &Kafka, brokers: &[Broker]) -> Result<Option<Decommission>, AskError> {
+async fn forget(kafka: &Kafka, brokers: &[Broker]) -> Result<Option<Pending>, AskError> {
     let mut gone = ask::members(brokers).await?;
     gone.retain(|member| member.id >= kafka.replicas);
     let Some(last) = gone.last() else {
@@ -164,26 +148,22 @@ async fn forget(kafka: &Kafka, brokers: &[Broker]) -> Result<Option<Decommission
     };
     if let Some(member) = gone.iter().find(|member| !member.fenced) {
         let text = format!("waiting until Kafka sees that broker {} is gone", member.id);
-        return Ok(Some(Decommission::waits(text)));
+        return Ok(Some(Pending::waiting(text)));
     }
     // Somebody may have made a topic in the moment before one was taken away.
-    if let Some(waits) = clear(kafka, brokers, kafka.replicas).await? {
-        return Ok(Some(waits));
+    if let Some(pending) = clear(kafka, brokers, kafka.replicas).await? {
+        return Ok(Some(pending));
     }
     for member in &gone {
         ask::unregister(brokers, member.id).await?;
         tracing::info!(broker = member.id, "the cluster forgets it");
     }
     let text = format!("Kafka forgets broker {}", last.id);
-    Ok(Some(Decommission::waits(text)))
+    Ok(Some(Pending::waiting(text)))
 }
 
 /// Moves copies away from all that shall go; nothing comes back when those from `first` on hold none.
-async fn clear(
-    kafka: &Kafka,
-    brokers: &[Broker],
-    first: i32,
-) -> Result<Option<Decommission>, AskError> {
+async fn clear(kafka: &Kafka, brokers: &[Broker], first: i32) -> Result<Option<Pending>, AskError> {
     // In this order: a move that ends in between is taken for one that goes on. The other way round, the old and the new
     // place of its copies would count together.
     let moving = ask::moving(brokers).await?;
@@ -191,12 +171,7 @@ async fn clear(
     let pods: Vec<i32> = brokers.iter().map(|broker| broker.id).collect();
     let message = match next(&metadata, &moving, &pods, kafka.replicas) {
         Next::Empty => return Ok(None),
-        Next::Refuse(message) => {
-            return Ok(Some(Decommission {
-                stalled: true,
-                message,
-            }));
-        }
+        Next::Refuse(why) => return Ok(Some(Pending::stalled(why))),
         Next::Wait(why) => why,
         Next::Move(left, moves) => {
             if !moves.is_empty() {
@@ -210,7 +185,7 @@ async fn clear(
     };
     let mut copies = metadata.partitions.iter().flat_map(|one| &one.replicas);
     let holds = copies.any(|id| *id >= first);
-    Ok(holds.then(|| Decommission::waits(message)))
+    Ok(holds.then(|| Pending::waiting(message)))
 }
 
 /// Which copies move next. `moving` are on their way already, and `pods` are the brokers that have one.

@@ -11,6 +11,7 @@ use super::ask::{self, Seen};
 use super::{Broker, evict, of};
 use crate::object::Kind;
 use crate::observe::Live;
+use crate::pending::Pending;
 use crate::validate::Pipeline;
 
 /// What comes next.
@@ -26,8 +27,8 @@ enum Next {
     Restart(Broker),
 }
 
-/// Restarts the next broker, if one may go; what is still to come, in words, when something is.
-pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> Option<String> {
+/// Restarts the next broker, if one may go; what is still to come until each has the current template.
+pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> Option<Pending> {
     let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
     // More than the manifest says, while some are on their way out.
     let replicas = set.spec.as_ref()?.replicas?;
@@ -51,9 +52,9 @@ pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> O
         }
         Next::Wait(why) => why,
     };
-    Some(format!(
+    Some(Pending::waiting(format!(
         "{outdated} of {replicas} brokers still have what was before: {what}"
-    ))
+    )))
 }
 
 /// What the pods alone say.

@@ -8,13 +8,13 @@ use logpipe_api::pipeline::Suspend;
 use logpipe_probe::wire::CONTROLLERS;
 
 use super::{Applied, Reason, pods};
-use crate::brokers::level::Level;
 use crate::brokers::ordinal;
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::Kind;
 use crate::observe::pods::{is_ready, unready_since};
 use crate::observe::{Live, is_complete, ready_replicas};
+use crate::pending::Pending;
 use crate::validate::Pipeline;
 
 /// How long brokers may take to find together: a log of some size is read again after a crash.
@@ -52,6 +52,14 @@ impl Part {
             ..Self::pending(reason, message)
         }
     }
+
+    fn unfinished(pending: &Pending, waits: Reason, refused: Reason) -> Self {
+        if pending.stalled {
+            Self::stalled(refused, &pending.message)
+        } else {
+            Self::pending(waits, &pending.message)
+        }
+    }
 }
 
 /// Each part with its condition, in the order in which they depend on one another.
@@ -84,31 +92,27 @@ fn kafka(applied: &Applied<'_>) -> Part {
     if let Some(leaving) = applied.leaving {
         let staying = applied.live.pods(Component::Kafka);
         let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
-        return trouble_of(staying, applied.now).unwrap_or_else(|| {
-            if leaving.stalled {
-                Part::stalled(Reason::BrokersLeavingRefused, &leaving.message)
-            } else {
-                Part::pending(Reason::BrokersLeaving, &leaving.message)
-            }
-        });
+        let (waits, refused) = (Reason::BrokersLeaving, Reason::BrokersLeavingRefused);
+        return trouble_of(staying, applied.now)
+            .unwrap_or_else(|| Part::unfinished(leaving, waits, refused));
     }
     if let Some(growing) = growing(applied, Component::Kafka) {
         return growing;
     }
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
     if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
-        return Part::pending(Reason::BrokersRestarting, restarts);
+        return Part::pending(Reason::BrokersRestarting, &restarts.message);
     }
     if ready >= kafka.replicas {
-        return match applied.level {
-            Some(Ok(Level {
-                refused: Some(why), ..
-            })) => Part::stalled(Reason::MetadataVersionRefused, why),
-            Some(Err(why)) => Part::ready(
+        return match &applied.level.pending {
+            Some(refused) if refused.stalled => {
+                Part::stalled(Reason::MetadataVersionRefused, &refused.message)
+            }
+            Some(Pending { message, .. }) => Part::ready(
                 Reason::BrokersReady,
-                format!("{text}; their metadata.version is not looked at yet: {why}"),
+                format!("{text}; their metadata.version is not looked at yet: {message}"),
             ),
-            _ => Part::ready(Reason::BrokersReady, text),
+            None => Part::ready(Reason::BrokersReady, text),
         };
     }
     let trouble = trouble(applied, Component::Kafka);
@@ -264,13 +268,9 @@ fn trouble_of<'a>(mut pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Op
 }
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let mut growing = applied.growing.iter();
-    let growth = growing.find(|growth| growth.component == component)?;
-    Some(if growth.stalled {
-        Part::stalled(Reason::VolumesRefused, &growth.message)
-    } else {
-        Part::pending(Reason::VolumesGrowing, &growth.message)
-    })
+    let (waits, refused) = (Reason::VolumesGrowing, Reason::VolumesRefused);
+    let growing = applied.growing.get(&component)?;
+    Some(Part::unfinished(growing, waits, refused))
 }
 
 fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
