@@ -21,8 +21,8 @@ use crate::desired::names::{COMPONENT, Component, Names, OPERATOR};
 use crate::error::Error;
 use crate::object::Kind;
 use crate::observe::{self, Live, facts, is_complete, ready_replicas};
-use crate::status::{self, Applied, Invalid, Outcome};
-use crate::validate::{Pipeline, validate};
+use crate::status::{self, Applied, Invalid, Outcome, Steps};
+use crate::validate::{Fault, Pipeline, validate};
 use crate::{chain, desired, lock, namespaces, progress, shutdown, volumes};
 
 /// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
@@ -51,7 +51,6 @@ async fn within(
 
 async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
-    let name = object.name_any();
     if lock(&context.ending).contains(&namespace) {
         return Ok(Action::requeue(namespaces::LOOK_AGAIN));
     }
@@ -61,85 +60,117 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
         return Ok(action);
     }
     shutdown::hold(object, &context.client).await?;
-    let mut live = observe::live(&context.client, &namespace, &name).await?;
+    let live = observe::live(&context.client, &namespace, &object.name_any()).await?;
     if let Some(ending) = live.ending(object.metadata.uid.as_deref().unwrap_or_default()) {
         tell(object, &Outcome::Ending(&ending), context).await?;
         return Ok(Action::requeue(ENDING));
     }
-    let facts = facts(object, &live);
-    let lost = lost(object, &live);
+    match check(object, &live, context) {
+        Ok(pipeline) => carry_out(object, &pipeline, live, context).await,
+        Err(faults) => refuse(object, &faults, &live, context).await,
+    }
+}
+
+/// What the manifest asks for, or all that is wrong with it.
+fn check(object: &LogPipeline, live: &Live, context: &Context) -> Result<Pipeline, Vec<Fault>> {
     let mut faults = context.rivalry(object);
-    let valid = validate(object, &context.config, &facts).map_err(|found| faults.extend(found));
-    let Some(pipeline) = valid.ok().filter(|_| faults.is_empty()) else {
-        let outcome = Outcome::Invalid(Invalid {
-            faults: &faults,
-            live: &live,
-            lost: &lost,
-            progress: fresh_progress(object, &live, context),
-        });
-        tell(object, &outcome, context).await?;
-        // What runs goes on, and nothing tells when a rival is gone.
-        return Ok(Action::requeue(LOOK_AGAIN));
+    match validate(object, &context.config, &facts(object, live)) {
+        Ok(pipeline) if faults.is_empty() => return Ok(pipeline),
+        Ok(_) => {}
+        Err(found) => faults.extend(found),
+    }
+    Err(faults)
+}
+
+/// Says what is wrong with the manifest. What runs goes on.
+async fn refuse(
+    object: &LogPipeline,
+    faults: &[Fault],
+    live: &Live,
+    context: &Context,
+) -> Result<Action, Error> {
+    let outcome = Outcome::Invalid(Invalid {
+        faults,
+        live,
+        lost: &lost(object, live),
+        progress: fresh_progress(object, live, context),
+    });
+    tell(object, &outcome, context).await?;
+    // Nothing tells when a rival is gone.
+    Ok(Action::requeue(LOOK_AGAIN))
+}
+
+/// Does what the manifest asks for, as far as that goes now, and says how far it went.
+async fn carry_out(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    mut live: Live,
+    context: &Context,
+) -> Result<Action, Error> {
+    let lost = lost(object, &live);
+    let steps = take_steps(object, pipeline, &lost, &mut live, context).await;
+    let outcome = Outcome::Applied(Applied {
+        pipeline,
+        live: &live,
+        lost: &lost,
+        steps: &steps,
+        lacking: &context.remember(object, |memory| memory.lacking(&live, Instant::now())),
+        progress: fresh_progress(object, &live, context),
+        now: Timestamp::now(),
+    });
+    tell(object, &outcome, context).await?;
+    // Claims and copies are not watched.
+    let again = if steps.go_on() {
+        brokers::LOOK_AGAIN
+    } else {
+        LOOK_AGAIN
     };
-    let mut objects = desired::objects(&pipeline);
+    steps.applied?;
+    Ok(Action::requeue(again))
+}
+
+/// Each step that can be taken now. `live` becomes what is there afterwards.
+async fn take_steps(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    lost: &[String],
+    live: &mut Live,
+    context: &Context,
+) -> Steps {
+    let (client, namespace) = (&context.client, pipeline.namespace.as_str());
+    let mut objects = desired::objects(pipeline);
     // An empty one would say that nothing was written.
     objects.retain(|object| {
         let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
         !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
     });
     let mut forgotten = context.remember(object, |memory| memory.forgotten);
-    let leaving = decommission::step(&pipeline, &mut objects, &live, &mut forgotten).await;
+    let leaving = decommission::step(pipeline, &mut objects, live, &mut forgotten).await;
     context.remember(object, |memory| memory.forgotten = forgotten);
-    let growing = volumes::step(
-        &context.client,
-        &namespace,
-        &mut objects,
-        &mut live,
-        leaving.is_some(),
-    )
-    .await;
-    let applied = apply::apply(
-        &context.client,
-        &namespace,
-        &objects,
-        stage(&pipeline, &live),
-        &mut live,
-    )
-    .await;
+    let brokers_leave = leaving.is_some();
+    let growing = volumes::step(client, namespace, &mut objects, live, brokers_leave).await;
+    let stage = stage(pipeline, live);
+    let applied = apply::apply(client, namespace, &objects, stage, live).await;
     let restarts = if applied.is_ok() {
-        roll::step(&context.client, &pipeline, &live).await
+        roll::step(client, pipeline, live).await
     } else {
         None
     };
-    let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
-    let level = match (&applied, &leaving, &restarts) {
-        (Ok(()), None, None) => level_of(object, &pipeline, &live, context).await,
-        _ => Level::default(),
-    };
-    let outcome = Outcome::Applied(Applied {
-        pipeline: &pipeline,
-        live: &live,
-        lost: &lost,
-        error: applied.as_ref().err(),
-        leaving: leaving.as_ref(),
-        restarts: restarts.as_ref(),
-        level: &level,
-        growing: &growing,
-        lacking: &lacking,
-        progress: fresh_progress(object, &live, context),
-        now: Timestamp::now(),
-    });
-    tell(object, &outcome, context).await?;
-    applied?;
-    // Claims and copies are not watched.
-    let mut pending = leaving.iter().chain(&restarts).chain(growing.values());
-    let soon = pending.any(|pending| !pending.stalled);
-    let again = if soon {
-        brokers::LOOK_AGAIN
+    let level = if applied.is_ok() && leaving.is_none() && restarts.is_none() {
+        let mut found = context.remember(object, |memory| memory.level.clone());
+        let level = level::step(pipeline, live, &mut found).await;
+        context.remember(object, |memory| memory.level = found);
+        level
     } else {
-        LOOK_AGAIN
+        Level::default()
     };
-    Ok(Action::requeue(again))
+    Steps {
+        leaving,
+        growing,
+        applied,
+        restarts,
+        level,
+    }
 }
 
 /// How far the pipeline has come.
@@ -172,20 +203,6 @@ fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     let names = desired::checkpoint_names(&prefix, made);
     let gone = |name: &String| live.find(Kind::ConfigMap, name).is_none();
     names.into_iter().filter(gone).collect()
-}
-
-/// Kafka's `metadata.version`, raised where it may be. What was found is remembered by this process alone: Kafka knows it
-/// best, and each start of the operator asks once.
-async fn level_of(
-    object: &LogPipeline,
-    pipeline: &Pipeline,
-    live: &Live,
-    context: &Context,
-) -> Level {
-    let mut found = context.remember(object, |memory| memory.level.clone());
-    let level = level::step(pipeline, live, &mut found).await;
-    context.remember(object, |memory| memory.level = found);
-    level
 }
 
 /// The progress, unless it was told a moment ago: it changes all the time.

@@ -64,22 +64,37 @@ pub struct Applied<'a> {
     pub live: &'a Live,
     /// Checkpoints that were made once and are gone.
     pub lost: &'a [String],
-    /// What the API server refused.
-    pub error: Option<&'a ApplyError>,
-    /// What is to come until no broker is there that the manifest does not ask for.
-    pub leaving: Option<&'a Pending>,
-    /// What is to come until every broker has the current template.
-    pub restarts: Option<&'a Pending>,
-    /// How `metadata.version` is.
-    pub level: &'a Level,
-    /// What is to come until volumes have their size, by part.
-    pub growing: &'a BTreeMap<Component, Pending>,
+    /// What was done.
+    pub steps: &'a Steps,
     /// What lacks pods for a while.
     pub lacking: &'a [&'a Object],
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
     pub now: Timestamp,
+}
+
+/// What each step came to, in the order in which they are taken.
+#[derive(Debug)]
+pub struct Steps {
+    /// What is to come until no broker is there that the manifest does not ask for.
+    pub leaving: Option<Pending>,
+    /// What is to come until volumes have their size, by part.
+    pub growing: BTreeMap<Component, Pending>,
+    /// Whether every object was applied.
+    pub applied: Result<(), ApplyError>,
+    /// What is to come until every broker has the current template.
+    pub restarts: Option<Pending>,
+    /// How `metadata.version` is.
+    pub level: Level,
+}
+
+impl Steps {
+    /// Whether there is a next one that waits for no person.
+    pub(crate) fn go_on(&self) -> bool {
+        let pending = self.leaving.iter().chain(self.growing.values());
+        pending.chain(&self.restarts).any(|step| !step.stalled)
+    }
 }
 
 /// The status after `outcome`. Where nothing changed it equals the one that `object` has.
@@ -179,7 +194,7 @@ impl Conditions<'_> {
 }
 
 fn summary(object: &LogPipeline, applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
-    if let Some(error) = applied.error {
+    if let Err(error) = &applied.steps.applied {
         let cause = error.cause();
         let text = match cause {
             Some(cause) => format!("{error}: {}", server_message(cause)),
@@ -306,5 +321,5 @@ fn count(
 /// What was found now, or else before.
 fn metadata_version(status: &LogPipelineStatus, applied: &Applied<'_>) -> Option<String> {
     let before = || status.kafka.as_ref()?.metadata_version.clone();
-    applied.level.finalised.clone().or_else(before)
+    applied.steps.level.finalised.clone().or_else(before)
 }

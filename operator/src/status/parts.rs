@@ -89,7 +89,7 @@ fn kafka(applied: &Applied<'_>) -> Part {
     let ready = set
         .as_ref()
         .map_or(0, |set| stay(applied.live, Component::Kafka, set));
-    if let Some(leaving) = applied.leaving {
+    if let Some(leaving) = &applied.steps.leaving {
         let staying = applied.live.pods(Component::Kafka);
         let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
         let (waits, refused) = (Reason::BrokersLeaving, Reason::BrokersLeavingRefused);
@@ -100,11 +100,11 @@ fn kafka(applied: &Applied<'_>) -> Part {
         return growing;
     }
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
-    if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
+    if let (true, Some(restarts)) = (ready >= kafka.replicas, &applied.steps.restarts) {
         return Part::pending(Reason::BrokersRestarting, &restarts.message);
     }
     if ready >= kafka.replicas {
-        return match &applied.level.pending {
+        return match &applied.steps.level.pending {
             Some(refused) if refused.stalled => {
                 Part::stalled(Reason::MetadataVersionRefused, &refused.message)
             }
@@ -269,7 +269,7 @@ fn trouble_of<'a>(mut pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Op
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
     let (waits, refused) = (Reason::VolumesGrowing, Reason::VolumesRefused);
-    let growing = applied.growing.get(&component)?;
+    let growing = applied.steps.growing.get(&component)?;
     Some(Part::unfinished(growing, waits, refused))
 }
 
