@@ -17,8 +17,8 @@ pub(crate) mod end;
 pub(crate) mod level;
 pub(crate) mod roll;
 
-/// How soon brokers are looked at again, where no watch tells.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// How often a pipeline is reconciled while its brokers or claims are on their way: no watch reports what they wait for.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A broker's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

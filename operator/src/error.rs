@@ -20,11 +20,11 @@ pub enum Error {
     /// The finalizer could not be set or removed.
     #[error("failed to change the finalizer")]
     Finalizer(#[source] kube::Error),
-    /// A look took too long.
+    /// It took too long.
     #[error(
         "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
     )]
-    Late(Duration),
+    Timeout(Duration),
 }
 
 /// What the API server said, without the rest of its answer.

@@ -10,6 +10,7 @@
 pub mod apply;
 mod brokers;
 pub mod config;
+pub mod conflicts;
 pub mod context;
 pub mod controller;
 pub mod desired;
@@ -23,7 +24,6 @@ mod namespaces;
 pub mod observe;
 pub mod progress;
 pub mod reconcile;
-pub mod rivals;
 pub mod shutdown;
 pub mod status;
 pub mod validate;

@@ -17,7 +17,7 @@ const PODS_TAKE: Duration = Duration::from_secs(25);
 pub(crate) struct Memory {
     /// Looks that failed one after the other.
     pub(crate) failures: u32,
-    /// When progress was told last.
+    /// When progress was written last.
     pub(crate) progress: Option<Instant>,
     /// What was found of Kafka's `metadata.version`.
     pub(crate) level: Option<Found>,

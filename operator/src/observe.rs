@@ -113,7 +113,7 @@ impl Live {
     /// An object that goes with an earlier pipeline of the same name, or just goes. Whoever took it for this
     /// pipeline's own would lose it in the middle of its work. A StatefulSet of this one is left out: `volumes` makes
     /// it anew around its pods.
-    pub(crate) fn ending(&self, uid: &str) -> Option<String> {
+    pub(crate) fn terminating(&self, uid: &str) -> Option<String> {
         let object = self.objects.iter().find(|object| {
             let metadata = &object.value.metadata;
             let is_owned = owners(metadata, "LogPipeline").any(|owner| owner.uid != uid);
@@ -146,7 +146,7 @@ pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
     let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
     let map: Option<ConfigMap> = live.typed(Kind::ConfigMap, &names.kafka_identity());
     let stored = map.and_then(|map| map.data?.get("clusterId").cloned());
-    let told = object
+    let in_status = object
         .status
         .as_ref()
         .and_then(|status| status.kafka.as_ref()?.cluster_id.clone());
@@ -154,7 +154,7 @@ pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
     let quorum = brokers.is_some_and(|set| ready_replicas(&set) > 0);
     Facts {
         // One that was lost is taken from the status: another would be refused by every disk.
-        cluster_id: stored.or(told).unwrap_or_else(identity::draw),
+        cluster_id: stored.or(in_status).unwrap_or_else(identity::draw),
         bootstrapped: quorum
             || live
                 .find(Kind::ConfigMap, &names.kafka_bootstrapped())

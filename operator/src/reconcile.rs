@@ -1,4 +1,5 @@
-//! One look at one pipeline: what is there, what should be, what was done about it, and what is told. Touches the client.
+//! One reconciliation of one pipeline: what is there, what should be, what was done about it, and what is reported.
+//! Touches the client.
 
 use std::time::{Duration, Instant};
 
@@ -25,45 +26,46 @@ use crate::status::{self, Applied, Invalid, Outcome, Steps};
 use crate::validate::{Fault, Pipeline, validate};
 use crate::{chain, desired, lock, namespaces, progress, shutdown, volumes};
 
-/// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
+/// How often a pipeline is reconciled when no watch reports a change: progress, and configuration that somebody
 /// edited.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const RESYNC: Duration = Duration::from_secs(30);
 
-/// How often a pipeline is looked at that waits for the end of an earlier one.
-const ENDING: Duration = Duration::from_secs(2);
+/// How often a pipeline is reconciled that waits for the end of an earlier one.
+const TERMINATING_POLL: Duration = Duration::from_secs(2);
 
-/// The longest look: of a thousand objects at a slow API server.
-const LONGEST_LOOK: Duration = Duration::from_mins(2);
+/// The longest reconciliation: of a thousand objects at a slow API server.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// One look at one pipeline: list, validate, build, apply, tell.
+/// Reconciles one pipeline: list, validate, build, apply, report.
 pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
-    within(LONGEST_LOOK, Box::pin(look(object, context))).await
+    with_timeout(TIMEOUT, Box::pin(reconcile_once(object, context))).await
 }
 
 /// A request has no time limit of its own: on a path that has gone silent it would wait for a quarter of an hour.
-async fn within(
+async fn with_timeout(
     limit: Duration,
-    look: impl Future<Output = Result<Action, Error>>,
+    reconciling: impl Future<Output = Result<Action, Error>>,
 ) -> Result<Action, Error> {
-    let outcome = tokio::time::timeout(limit, look).await;
-    outcome.unwrap_or(Err(Error::Late(limit)))
+    let outcome = tokio::time::timeout(limit, reconciling).await;
+    outcome.unwrap_or(Err(Error::Timeout(limit)))
 }
 
-async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
+async fn reconcile_once(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
-    if lock(&context.ending).contains(&namespace) {
-        return Ok(Action::requeue(namespaces::LOOK_AGAIN));
+    if lock(&context.terminating).contains(&namespace) {
+        return Ok(Action::requeue(namespaces::POLL_INTERVAL));
     }
     if object.metadata.deletion_timestamp.is_some() {
         let action = shutdown::step(object, &context.client, &context.config).await?;
         context.forget(object);
         return Ok(action);
     }
-    shutdown::hold(object, &context.client).await?;
+    shutdown::add_finalizer(object, &context.client).await?;
     let live = observe::live(&context.client, &namespace, &object.name_any()).await?;
-    if let Some(ending) = live.ending(object.metadata.uid.as_deref().unwrap_or_default()) {
-        tell(object, &Outcome::Ending(&ending), context).await?;
-        return Ok(Action::requeue(ENDING));
+    if let Some(terminating) = live.terminating(object.metadata.uid.as_deref().unwrap_or_default())
+    {
+        patch_status(object, &Outcome::Terminating(&terminating), context).await?;
+        return Ok(Action::requeue(TERMINATING_POLL));
     }
     match check(object, &live, context) {
         Ok(pipeline) => carry_out(object, &pipeline, live, context).await,
@@ -73,7 +75,7 @@ async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> 
 
 /// What the manifest asks for, or all that is wrong with it.
 fn check(object: &LogPipeline, live: &Live, context: &Context) -> Result<Pipeline, Vec<Fault>> {
-    let mut faults = context.rivalry(object);
+    let mut faults = context.conflicts(object);
     match validate(object, &context.config, &facts(object, live)) {
         Ok(pipeline) if faults.is_empty() => return Ok(pipeline),
         Ok(_) => {}
@@ -95,9 +97,9 @@ async fn refuse(
         lost: &lost(object, live),
         progress: fresh_progress(object, live, context),
     });
-    tell(object, &outcome, context).await?;
-    // Nothing tells when a rival is gone.
-    Ok(Action::requeue(LOOK_AGAIN))
+    patch_status(object, &outcome, context).await?;
+    // Nothing tells when a conflicting pipeline is gone.
+    Ok(Action::requeue(RESYNC))
 }
 
 /// Does what the manifest asks for, as far as that goes now, and says how far it went.
@@ -118,12 +120,12 @@ async fn carry_out(
         progress: fresh_progress(object, &live, context),
         now: Timestamp::now(),
     });
-    tell(object, &outcome, context).await?;
+    patch_status(object, &outcome, context).await?;
     // Claims and copies are not watched.
     let again = if steps.go_on() {
-        brokers::LOOK_AGAIN
+        brokers::POLL_INTERVAL
     } else {
-        LOOK_AGAIN
+        RESYNC
     };
     steps.applied?;
     Ok(Action::requeue(again))
@@ -205,13 +207,11 @@ fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     names.into_iter().filter(gone).collect()
 }
 
-/// The progress, unless it was told a moment ago: it changes all the time.
+/// The progress, unless it was written a moment ago: it changes all the time.
 fn fresh_progress(object: &LogPipeline, live: &Live, context: &Context) -> Option<Progress> {
     let progress = progress::of(live)?;
     context.remember(object, |memory| {
-        let due = memory
-            .progress
-            .is_none_or(|told| told.elapsed() >= LOOK_AGAIN);
+        let due = memory.progress.is_none_or(|last| last.elapsed() >= RESYNC);
         due.then(|| {
             memory.progress = Some(Instant::now());
             progress
@@ -220,7 +220,11 @@ fn fresh_progress(object: &LogPipeline, live: &Live, context: &Context) -> Optio
 }
 
 /// Writes the status, if it is not what it was.
-async fn tell(object: &LogPipeline, outcome: &Outcome<'_>, context: &Context) -> Result<(), Error> {
+async fn patch_status(
+    object: &LogPipeline,
+    outcome: &Outcome<'_>,
+    context: &Context,
+) -> Result<(), Error> {
     let new = status::of(object, outcome, Timestamp::now());
     let old = object.status.clone().unwrap_or_default();
     if new == old {
@@ -238,12 +242,12 @@ async fn tell(object: &LogPipeline, outcome: &Outcome<'_>, context: &Context) ->
         .patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
         .await;
     patched.map_err(Error::Status)?;
-    announce(object, &old, &new, context).await;
+    publish_event(object, &old, &new, context).await;
     Ok(())
 }
 
-/// An event when `Ready` has another reason. Whether it arrives changes nothing, so that a failure is only told.
-async fn announce(
+/// An event when `Ready` has another reason. Whether it arrives changes nothing, so that a failure is only logged.
+async fn publish_event(
     object: &LogPipeline,
     old: &LogPipelineStatus,
     new: &LogPipelineStatus,
@@ -296,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_given_up() {
-        let error = within(Duration::from_millis(5), future::pending()).await;
+        let error = with_timeout(Duration::from_millis(5), future::pending()).await;
         let text = error.unwrap_err().to_string();
         assert!(
             text.starts_with("not done after 5ms: the API server"),

@@ -37,7 +37,7 @@ pub enum Outcome<'a> {
     /// The manifest cannot be carried out; what runs goes on as it is.
     Invalid(Invalid<'a>),
     /// This object is still on its way out, and nothing is made before it is gone.
-    Ending(&'a str),
+    Terminating(&'a str),
     /// It was applied, as far as that went.
     Applied(Applied<'a>),
 }
@@ -112,7 +112,7 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
             let text = text.join("; ");
             (Part::stalled(Reason::InvalidSpec, text), Vec::new())
         }
-        Outcome::Ending(object) => {
+        Outcome::Terminating(object) => {
             let text = format!("{object} is being deleted: waiting until it is gone");
             (Part::pending(Reason::Waiting, text), Vec::new())
         }
