@@ -1,4 +1,4 @@
-//! The brokers that run: what they say of themselves, and what is done to them one after the other. Touches the client,
+//! The brokers that run: what they report of themselves, and what is done to them one after the other. Touches the client,
 //! and dials the pods of our own brokers.
 
 use std::time::Duration;
@@ -11,10 +11,10 @@ use kube::{Client, ResourceExt};
 use crate::desired::names::Component;
 use crate::observe::{Live, pods};
 
-mod ask;
+mod admin;
 pub(crate) mod decommission;
 pub(crate) mod end;
-pub(crate) mod level;
+pub(crate) mod metadata_version;
 pub(crate) mod roll;
 
 /// How often a pipeline is reconciled while its brokers or claims are on their way: no watch reports what they wait for.
@@ -34,7 +34,7 @@ struct Broker {
 }
 
 /// The brokers, when the StatefulSet's controller has seen the set as it is now.
-fn of(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
+fn observed(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
     let status = set.status.as_ref()?;
     if status.observed_generation < set.metadata.generation {
         return None;

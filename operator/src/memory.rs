@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::brokers::level::Found;
+use crate::brokers::metadata_version::Found;
 use crate::object::Object;
 use crate::observe::Live;
 use crate::status::pods;
@@ -20,7 +20,7 @@ pub(crate) struct Memory {
     /// When progress was written last.
     pub(crate) progress: Option<Instant>,
     /// What was found of Kafka's `metadata.version`.
-    pub(crate) level: Option<Found>,
+    pub(crate) metadata_version: Option<Found>,
     /// Beyond how many brokers Kafka was seen to know no others.
     pub(crate) forgotten: Option<i32>,
     /// Since when what is called so has fewer pods than it should.

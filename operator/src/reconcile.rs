@@ -15,7 +15,7 @@ use logpipe_api::pipeline::{LogPipelineStatus, Progress};
 use serde_json::json;
 
 use crate::apply::{self, Stage};
-use crate::brokers::level::{self, Level};
+use crate::brokers::metadata_version::{self, MetadataVersion};
 use crate::brokers::{self, decommission, roll};
 use crate::context::Context;
 use crate::desired::names::{COMPONENT, Component, Names, OPERATOR};
@@ -158,20 +158,20 @@ async fn take_steps(
     } else {
         None
     };
-    let level = if applied.is_ok() && leaving.is_none() && restarts.is_none() {
-        let mut found = context.remember(object, |memory| memory.level.clone());
-        let level = level::step(pipeline, live, &mut found).await;
-        context.remember(object, |memory| memory.level = found);
-        level
+    let metadata_version = if applied.is_ok() && leaving.is_none() && restarts.is_none() {
+        let mut found = context.remember(object, |memory| memory.metadata_version.clone());
+        let metadata_version = metadata_version::step(pipeline, live, &mut found).await;
+        context.remember(object, |memory| memory.metadata_version = found);
+        metadata_version
     } else {
-        Level::default()
+        MetadataVersion::default()
     };
     Steps {
         leaving,
         growing,
         applied,
         restarts,
-        level,
+        metadata_version,
     }
 }
 

@@ -99,7 +99,7 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
         end::scale_to_zero(&pipeline, &mut objects);
         end::shorten_grace(client, &namespace, &live).await;
     } else {
-        decommission::keep(&pipeline, &mut objects, &live);
+        decommission::keep_replicas(&pipeline, &mut objects, &live);
     }
     volumes::keep_claims(&mut objects, &live);
     volumes::leave_the_ending(&mut objects, &mut live);

@@ -15,7 +15,7 @@ use logpipe_api::pipeline::{
 };
 
 use crate::apply::ApplyError;
-use crate::brokers::level::Level;
+use crate::brokers::metadata_version::MetadataVersion;
 use crate::desired;
 use crate::desired::names::{Component, Names, selector_text};
 use crate::error::{is_permanent, server_message};
@@ -86,7 +86,7 @@ pub struct Steps {
     /// What is to come until every broker has the current template.
     pub restarts: Option<Pending>,
     /// How `metadata.version` is.
-    pub level: Level,
+    pub metadata_version: MetadataVersion,
 }
 
 impl Steps {
@@ -321,5 +321,10 @@ fn count(
 /// What was found now, or else before.
 fn metadata_version(status: &LogPipelineStatus, applied: &Applied<'_>) -> Option<String> {
     let before = || status.kafka.as_ref()?.metadata_version.clone();
-    applied.steps.level.finalised.clone().or_else(before)
+    applied
+        .steps
+        .metadata_version
+        .finalised
+        .clone()
+        .or_else(before)
 }

@@ -16,7 +16,7 @@ use crate::observe::Live;
 use crate::validate::Pipeline;
 
 /// How long a broker may take to hand over and to end. More than a few seconds are waiting.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+const HANDOVER: SignedDuration = SignedDuration::from_secs(10);
 
 /// Has the StatefulSet run no broker.
 pub(crate) fn scale_to_zero(pipeline: &Pipeline, desired: &mut [Object]) {
@@ -42,7 +42,7 @@ fn is_late(pod: &Pod, now: Timestamp) -> bool {
     let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or(0));
     let over = metadata.deletion_timestamp.as_ref();
     // One whose time is nearly over had it shortened before.
-    over.is_some_and(|over| grace > PATIENCE && now.duration_since(over.0 - grace) > PATIENCE)
+    over.is_some_and(|over| grace > HANDOVER && now.duration_since(over.0 - grace) > HANDOVER)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ fn kafka(applied: &Applied<'_>) -> Part {
         return Part::pending(Reason::BrokersRestarting, &restarts.message);
     }
     if ready >= kafka.replicas {
-        return match &applied.steps.level.pending {
+        return match &applied.steps.metadata_version.pending {
             Some(refused) if refused.stalled => {
                 Part::stalled(Reason::MetadataVersionRefused, &refused.message)
             }

@@ -9,7 +9,7 @@ mod crashes;
 mod decommission;
 mod edits;
 mod fake;
-mod level;
+mod metadata_version;
 mod real;
 mod server;
 mod volumes;

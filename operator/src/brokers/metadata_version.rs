@@ -8,7 +8,7 @@ use logpipe_api::pipeline::metadata_version::name;
 use logpipe_probe::wire::features::Levels;
 
 use super::roll::unsettled;
-use super::{Broker, ask, of};
+use super::{Broker, admin, observed};
 use crate::object::Kind;
 use crate::observe::Live;
 use crate::pending::Pending;
@@ -16,7 +16,7 @@ use crate::validate::{Kafka, Pipeline};
 
 /// How `metadata.version` is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Level {
+pub struct MetadataVersion {
     /// The one that the cluster has, by its name, as soon as that is known.
     pub finalised: Option<String>,
     /// Why it is not looked at yet, or cannot be the one that the manifest asks for.
@@ -28,7 +28,7 @@ pub struct Level {
 pub(crate) struct Found {
     revision: String,
     wanted: Option<i16>,
-    level: Level,
+    version: MetadataVersion,
 }
 
 /// What is to be done.
@@ -42,27 +42,31 @@ enum Decision {
     Refuse(String),
 }
 
-/// Looks at `metadata.version` and raises it. `found` is what was found before: while neither the template nor the
+/// Reads `metadata.version` and raises it. `found` is what was found before: while neither the template nor the
 /// manifest has another one, nothing is asked. Nothing is known while brokers are on their way.
-pub(crate) async fn step(pipeline: &Pipeline, live: &Live, found: &mut Option<Found>) -> Level {
+pub(crate) async fn step(
+    pipeline: &Pipeline,
+    live: &Live,
+    found: &mut Option<Found>,
+) -> MetadataVersion {
     let Some((kafka, brokers, revision)) = settled(pipeline, live) else {
-        return Level::default();
+        return MetadataVersion::default();
     };
     let wanted = kafka.metadata_version;
     let known = found.as_ref();
     if let Some(known) = known.filter(|one| one.revision == revision && one.wanted == wanted) {
-        return known.level.clone();
+        return known.version.clone();
     }
-    match look(&brokers, kafka.replicas, wanted).await {
-        Ok(level) => {
+    match check(&brokers, kafka.replicas, wanted).await {
+        Ok(version) => {
             *found = Some(Found {
                 revision,
                 wanted,
-                level: level.clone(),
+                version: version.clone(),
             });
-            level
+            version
         }
-        Err(why) => Level {
+        Err(why) => MetadataVersion {
             finalised: None,
             pending: Some(Pending::waiting(why)),
         },
@@ -73,7 +77,7 @@ pub(crate) async fn step(pipeline: &Pipeline, live: &Live, found: &mut Option<Fo
 fn settled<'a>(pipeline: &'a Pipeline, live: &Live) -> Option<(&'a Kafka, Vec<Broker>, String)> {
     let kafka = pipeline.kafka.as_ref()?;
     let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
-    let brokers = of(&set, live)?;
+    let brokers = observed(&set, live)?;
     let has_it = |broker: &Broker| broker.ready && !broker.outdated;
     if brokers.len() != kafka.replicas as usize || !brokers.iter().all(has_it) {
         return None;
@@ -82,19 +86,23 @@ fn settled<'a>(pipeline: &'a Pipeline, live: &Live) -> Option<(&'a Kafka, Vec<Br
 }
 
 /// The error is why it has to wait.
-async fn look(brokers: &[Broker], replicas: i32, wanted: Option<i16>) -> Result<Level, String> {
-    let text = |error: ask::AskError| error.to_string();
-    let levels = ask::levels(brokers).await.map_err(text)?;
+async fn check(
+    brokers: &[Broker],
+    replicas: i32,
+    wanted: Option<i16>,
+) -> Result<MetadataVersion, String> {
+    let text = |error: admin::AdminError| error.to_string();
+    let levels = admin::levels(brokers).await.map_err(text)?;
     let mut level = finalised(&levels);
     let pending = match decide(wanted, &levels) {
         Decision::Stay => None,
         Decision::Refuse(why) => Some(Pending::stalled(why)),
         Decision::Raise(to) => {
-            let seen = ask::ask(brokers).await.map_err(text)?;
-            if let Some(why) = unsettled(brokers, replicas, &seen) {
+            let cluster = admin::describe_cluster(brokers).await.map_err(text)?;
+            if let Some(why) = unsettled(brokers, replicas, &cluster) {
                 return Err(why);
             }
-            ask::raise(brokers, to).await.map_err(text)?;
+            admin::raise(brokers, to).await.map_err(text)?;
             tracing::info!(
                 from = name(level),
                 to = name(to),
@@ -104,7 +112,7 @@ async fn look(brokers: &[Broker], replicas: i32, wanted: Option<i16>) -> Result<
             None
         }
     };
-    Ok(Level {
+    Ok(MetadataVersion {
         finalised: Some(name(level)),
         pending,
     })
