@@ -102,7 +102,7 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
         decommission::keep_replicas(&pipeline, &mut objects, &live);
     }
     volumes::keep_claims(&mut objects, &live);
-    volumes::leave_the_ending(&mut objects, &mut live);
+    volumes::skip_terminating(&mut objects, &mut live);
     let mut sets = Live {
         objects: live
             .objects

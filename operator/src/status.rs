@@ -28,7 +28,7 @@ mod parts;
 pub mod pods;
 mod reason;
 
-use parts::{Part, parts, stay};
+use parts::{Part, parts, ready_and_staying};
 pub use reason::Reason;
 
 /// What a reconciliation came to.
@@ -298,7 +298,7 @@ fn count(
     let set = |name: String| live.typed::<StatefulSet>(Kind::StatefulSet, &name);
     let ready = |set: &Option<StatefulSet>, component| {
         let set = set.as_ref();
-        set.map_or(0, |set| stay(live, component, set))
+        set.map_or(0, |set| ready_and_staying(live, component, set))
     };
     if let Some(KafkaStatus {
         ready_replicas: Some(count),

@@ -49,7 +49,7 @@ pub(crate) async fn step(
         }
     }
     keep_claims(desired, live);
-    leave_the_ending(desired, live);
+    skip_terminating(desired, live);
     growing
 }
 
@@ -134,7 +134,7 @@ fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
         .status
         .as_ref()
         .and_then(|status| status.conditions.as_ref());
-    let told = conditions.into_iter().flatten().find_map(|condition| {
+    let condition = conditions.into_iter().flatten().find_map(|condition| {
         let message = condition
             .message
             .as_deref()
@@ -145,7 +145,7 @@ fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
         "claim {} grows from {} to {size}{}",
         claim.name_any(),
         capacity(claim).map_or("nothing", |size| size.0.as_str()),
-        told.unwrap_or_default()
+        condition.unwrap_or_default()
     )
 }
 
@@ -189,8 +189,8 @@ async fn replace(
     if set.value.metadata.deletion_timestamp.is_some() {
         return Some(Pending::waiting(message));
     }
-    let told = set.value.data.pointer(SIZE).and_then(Value::as_str);
-    if told.and_then(bytes) >= bytes(size) || told.is_none() {
+    let current = set.value.data.pointer(SIZE).and_then(Value::as_str);
+    if current.and_then(bytes) >= bytes(size) || current.is_none() {
         return None;
     }
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
@@ -240,11 +240,11 @@ pub(crate) fn keep_claims(desired: &mut [Object], live: &Live) {
 }
 
 /// A StatefulSet that is being deleted is neither applied nor removed: another deletion would take the pods along.
-pub(crate) fn leave_the_ending(desired: &mut Vec<Object>, live: &mut Live) {
-    let is_ending = |object: &mut Object| {
+pub(crate) fn skip_terminating(desired: &mut Vec<Object>, live: &mut Live) {
+    let is_terminating = |object: &mut Object| {
         object.kind == Kind::StatefulSet && object.value.metadata.deletion_timestamp.is_some()
     };
-    let ending: Vec<Object> = live.objects.extract_if(.., is_ending).collect();
+    let ending: Vec<Object> = live.objects.extract_if(.., is_terminating).collect();
     desired.retain(|object| {
         let same = |ending: &Object| ending.kind == object.kind && ending.name() == object.name();
         !ending.iter().any(same)

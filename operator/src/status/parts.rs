@@ -86,9 +86,9 @@ fn kafka(applied: &Applied<'_>) -> Part {
         );
     };
     let set = set(applied, &pipeline.names.kafka());
-    let ready = set
-        .as_ref()
-        .map_or(0, |set| stay(applied.live, Component::Kafka, set));
+    let ready = set.as_ref().map_or(0, |set| {
+        ready_and_staying(applied.live, Component::Kafka, set)
+    });
     if let Some(leaving) = &applied.steps.leaving {
         let staying = applied.live.pods(Component::Kafka);
         let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
@@ -198,7 +198,7 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied.live, Component::Source, &set);
+    let ready = ready_and_staying(applied.live, Component::Source, &set);
     if current_replicas(&set, ready) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
@@ -223,7 +223,7 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the workers wait for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied.live, Component::Etl, &set);
+    let ready = ready_and_staying(applied.live, Component::Etl, &set);
     let all = pipeline.etl.replicas;
     let mut text = format!("{ready} of {all} workers are ready");
     let partitions = pipeline.topic.partitions as i32;
@@ -287,7 +287,7 @@ fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
 }
 
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
-pub(super) fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
+pub(super) fn ready_and_staying(live: &Live, component: Component, set: &StatefulSet) -> i32 {
     let pods = live.pods(component);
     let ending = pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_ready(pod));
     (ready_replicas(set) - ending.count() as i32).max(0)
