@@ -177,13 +177,8 @@ async fn replace(
     live: &mut Live,
 ) -> Option<Pending> {
     let (name, size) = (volumes.set.as_str(), volumes.size.as_str());
-    let set = live.objects.iter_mut();
-    let Some(set) = set
-        .filter(|object| object.kind == Kind::StatefulSet)
-        .find(|set| set.name() == name)
-    else {
-        return None;
-    };
+    let mut sets = live.objects.iter_mut();
+    let set = sets.find(|object| object.kind == Kind::StatefulSet && object.name() == name)?;
     let message =
         format!("StatefulSet {name} is made again for volumes of {size}; its pods run on");
     if set.value.metadata.deletion_timestamp.is_some() {
@@ -244,10 +239,12 @@ pub(crate) fn skip_terminating(desired: &mut Vec<Object>, live: &mut Live) {
     let is_terminating = |object: &mut Object| {
         object.kind == Kind::StatefulSet && object.value.metadata.deletion_timestamp.is_some()
     };
-    let ending: Vec<Object> = live.objects.extract_if(.., is_terminating).collect();
+    let terminating: Vec<Object> = live.objects.extract_if(.., is_terminating).collect();
     desired.retain(|object| {
-        let same = |ending: &Object| ending.kind == object.kind && ending.name() == object.name();
-        !ending.iter().any(same)
+        let same = |terminating: &Object| {
+            terminating.kind == object.kind && terminating.name() == object.name()
+        };
+        !terminating.iter().any(same)
     });
 }
 
