@@ -2,7 +2,7 @@
 //! Touches the client.
 //!
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
-//! told without memory: it carries the hash of what was applied last, and still holds all of that.
+//! known without memory: it carries the hash of what was applied last, and still holds all of that.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{

@@ -9,13 +9,13 @@ use crate::object::Object;
 use crate::observe::Live;
 use crate::status::pods;
 
-/// How long a StatefulSet's controller may take to make pods. The second look comes after it.
+/// How long a StatefulSet's controller may take to make pods. The second reconciliation comes after it.
 const PODS_TAKE: Duration = Duration::from_secs(25);
 
-/// What is known of one pipeline from one look to the next.
+/// What is known of one pipeline from one reconciliation to the next.
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
-    /// Looks that failed one after the other.
+    /// Reconciliations that failed one after the other.
     pub(crate) failures: u32,
     /// When progress was written last.
     pub(crate) progress: Option<Instant>,
@@ -53,7 +53,7 @@ mod tests {
     use crate::object::Kind;
 
     #[test]
-    fn pods_that_are_not_made_are_told_after_a_while() {
+    fn pods_that_are_not_made_are_reported_after_a_while() {
         let set = json!({
             "metadata": {"name": "shop-etl", "namespace": "data", "labels": {COMPONENT: "etl"}},
             "spec": {"replicas": 2},

@@ -108,7 +108,7 @@ impl Metrics {
         all.iter().flat_map(Store::state).collect()
     }
 
-    /// Counts a look that began at `start`.
+    /// Counts a reconciliation that began at `start`.
     pub(crate) fn reconciled(&self, start: Instant, good: bool) {
         let result = if good { "ok" } else { "error" };
         self.reconciles

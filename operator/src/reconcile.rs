@@ -98,7 +98,7 @@ async fn refuse(
         progress: fresh_progress(object, live, context),
     });
     patch_status(object, &outcome, context).await?;
-    // Nothing tells when a conflicting pipeline is gone.
+    // No watch reports when a conflicting pipeline is gone.
     Ok(Action::requeue(RESYNC))
 }
 

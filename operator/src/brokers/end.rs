@@ -25,7 +25,7 @@ pub(crate) fn scale_to_zero(pipeline: &Pipeline, desired: &mut [Object]) {
     }
 }
 
-/// Waits no longer for those that have been ending for a while. What is refused is tried again at the next look.
+/// Waits no longer for those that have been ending for a while. What is refused is tried again at the next reconciliation.
 pub(crate) async fn shorten_grace(client: &Client, namespace: &str, live: &Live) {
     let now = Timestamp::now();
     for pod in live.pods(Component::Kafka).filter(|pod| is_late(pod, now)) {

@@ -28,7 +28,7 @@ const FILES: &str = "/etc/logpipe/kafka";
 /// The file with the level that a new cluster begins with.
 const METADATA_VERSION: &str = "metadata-version";
 
-/// Where the program is that looks whether the broker is ready.
+/// Where the program is that checks whether the broker is ready.
 const PROBE: &str = "/opt/logpipe/logpipe-probe";
 const PROBE_FOLDER: &str = "/opt/logpipe";
 
@@ -411,7 +411,7 @@ mod tests {
             .env("LOGPIPE_RACK", "")
             .output()
             .unwrap();
-        // Code 3 is told as `Stalled`.
+        // Code 3 is reported as `Stalled`.
         assert_eq!(outcome.status.code(), Some(3));
         let words = String::from_utf8(outcome.stderr).unwrap();
         for part in [label, "1.35", "worker-17", "delete the pod"] {

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_causes_and_the_command_for_more() {
+    fn an_error_is_reported_with_its_causes_and_the_command_for_more() {
         let trouble = trouble(
             &pod(ended(1, "connecting\nbroker is down.\n")),
             Timestamp::UNIX_EPOCH,
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_java_program_the_exception_is_told() {
+    fn of_a_java_program_the_exception_is_reported() {
         let words =
             "ERROR Exiting\nConfigException: Invalid value never\n\tat a.B.c(D.java:1)\n\tat e.F";
         assert_eq!(last_words(words), "ConfigException: Invalid value never");
