@@ -2,7 +2,7 @@
 //! Touches the client.
 //!
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
-//! told without memory: it carries the hash of what was applied last, and still holds all of that.
+//! known without memory: it carries the hash of what was applied last, and still holds all of that.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
@@ -102,7 +102,7 @@ pub async fn apply(
     }
     for object in surplus(desired, live) {
         if object.kind == Kind::ServiceAccount && is_used(object.name(), desired) {
-            let_go(client, namespace, &object).await?;
+            disown(client, namespace, &object).await?;
         } else {
             remove(client, namespace, &object).await?;
         }
@@ -231,7 +231,7 @@ fn is_used(account: &str, desired: &[Object]) -> bool {
 }
 
 /// Makes an object that was ours the user's, who names it in the manifest: what we wrote is taken out of it.
-async fn let_go(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
+async fn disown(client: &Client, namespace: &str, object: &Object) -> Result<(), ApplyError> {
     let mut bare = object.clone();
     bare.value.data = Value::Null;
     bare.value.metadata = ObjectMeta {

@@ -1,4 +1,4 @@
-//! The brokers that run: what they say of themselves, and what is done to them one after the other. Touches the client,
+//! The brokers that run: what they report of themselves, and what is done to them one after the other. Touches the client,
 //! and dials the pods of our own brokers.
 
 use std::time::Duration;
@@ -9,17 +9,16 @@ use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use kube::{Client, ResourceExt};
 
 use crate::desired::names::Component;
-use crate::observe::Live;
-use crate::status::pods;
+use crate::observe::{Live, pods};
 
-mod ask;
+mod admin;
 pub(crate) mod decommission;
 pub(crate) mod end;
-pub(crate) mod level;
+pub(crate) mod metadata_version;
 pub(crate) mod roll;
 
-/// How soon brokers are looked at again, where no watch tells.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// How often a pipeline is reconciled while its brokers or claims are on their way: no watch reports what they wait for.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A broker's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +34,7 @@ struct Broker {
 }
 
 /// The brokers, when the StatefulSet's controller has seen the set as it is now.
-fn of(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
+fn observed(set: &StatefulSet, live: &Live) -> Option<Vec<Broker>> {
     let status = set.status.as_ref()?;
     if status.observed_generation < set.metadata.generation {
         return None;

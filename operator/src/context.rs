@@ -13,7 +13,7 @@ use crate::desired::names::OPERATOR;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::validate::Fault;
-use crate::{lock, rivals};
+use crate::{conflicts, lock};
 
 /// What every reconciliation needs.
 pub struct Context {
@@ -24,7 +24,7 @@ pub struct Context {
     /// Every namespace was listed once.
     pub(crate) listed: OnceCell<()>,
     /// The namespaces that are being deleted and would take the operator's rights with them.
-    pub(crate) ending: Mutex<HashSet<String>>,
+    pub(crate) terminating: Mutex<HashSet<String>>,
     /// By UID, for what must not happen too often.
     pub(crate) memory: Mutex<HashMap<String, Memory>>,
 }
@@ -42,7 +42,7 @@ impl Context {
             config,
             metrics: Arc::default(),
             listed: OnceCell::new(),
-            ending: Mutex::default(),
+            terminating: Mutex::default(),
             memory: Mutex::default(),
         }
     }
@@ -54,10 +54,10 @@ impl Context {
         self
     }
 
-    /// What the pipelines that were there before do not leave to this one.
-    pub(crate) fn rivalry(&self, object: &LogPipeline) -> Vec<Fault> {
+    /// Where this pipeline conflicts with those that were there before.
+    pub(crate) fn conflicts(&self, object: &LogPipeline) -> Vec<Fault> {
         let all = self.metrics.pipelines();
-        rivals::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
+        conflicts::faults(object, all.iter().filter_map(|guard| guard.0.as_ref().ok()))
     }
 
     pub(crate) fn remember<T>(

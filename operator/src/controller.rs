@@ -18,8 +18,9 @@ use logpipe_api::LogPipeline;
 use crate::chain;
 use crate::context::Context;
 use crate::desired::names::{MANAGED_BY, OPERATOR, PIPELINE};
+use crate::error::Error;
 use crate::namespaces;
-use crate::reconcile::{Error, reconcile};
+use crate::reconcile::reconcile;
 
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -65,7 +66,7 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()> + Send + 
 
 fn report(error: &controller::Error<Error, watcher::Error>) {
     match error {
-        // `error_policy` has told it, or it is the trace of an object that was just removed.
+        // `error_policy` has logged it, or it is the trace of an object that was just removed.
         controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_) => {}
         other => tracing::warn!(error = %chain(other), "watching failed, trying again"),
     }
@@ -99,24 +100,28 @@ fn controller(
     })
 }
 
-/// A rival may be in a namespace that is not listed yet. One that cannot be listed must not hold up all the others.
-async fn all_listed(context: &Context) {
-    let told = tokio::time::timeout(LISTS_TAKE, context.metrics.all_told()).await;
-    if told.is_err() {
+/// A conflicting pipeline may be in a namespace that is not listed yet. One that cannot be listed must not hold up all the
+/// others.
+async fn wait_until_listed(context: &Context) {
+    let listed = tokio::time::timeout(LISTS_TAKE, context.metrics.wait_until_listed()).await;
+    if listed.is_err() {
         tracing::warn!(
             "not every namespace could be listed: a pipeline there that shares a place with another is not seen"
         );
     }
 }
 
-/// One object that cannot be read must not stop the others: it is told, and left alone until it changes.
+/// One object that cannot be read must not stop the others: it is logged, and left alone until it changes.
 async fn guarded(
     object: Arc<DeserializeGuard<LogPipeline>>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     match &object.0 {
         Ok(pipeline) => {
-            context.listed.get_or_init(|| all_listed(&context)).await;
+            context
+                .listed
+                .get_or_init(|| wait_until_listed(&context))
+                .await;
             let start = Instant::now();
             let action = reconcile(pipeline, &context).await;
             context.metrics.reconciled(start, action.is_ok());

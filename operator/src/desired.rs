@@ -11,7 +11,7 @@ use crate::validate::Pipeline;
 mod checkpoint;
 mod etl;
 pub mod kafka;
-pub mod pod;
+mod pod;
 mod source;
 mod topic;
 

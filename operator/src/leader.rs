@@ -18,7 +18,7 @@ const DURATION: u64 = 15;
 const GRACE: u64 = 10;
 
 /// How long one request about the lease may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// When a lease that was not renewed is given up: before another one may take it.
 const LAST_MOMENT: SignedDuration = SignedDuration::from_secs(DURATION as i64 - 1);
@@ -33,8 +33,8 @@ pub struct Leadership {
 
 /// A client for the lease alone: it gives up while there is time to ask again. Others may wait for long answers.
 pub fn client(mut server: kube::Config) -> kube::Result<Client> {
-    server.connect_timeout = Some(PATIENCE);
-    server.read_timeout = Some(PATIENCE);
+    server.connect_timeout = Some(TIMEOUT);
+    server.read_timeout = Some(TIMEOUT);
     server.reset_reader_on_write = true;
     Client::try_from(server)
 }

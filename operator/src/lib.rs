@@ -10,9 +10,11 @@
 pub mod apply;
 mod brokers;
 pub mod config;
+pub mod conflicts;
 pub mod context;
 pub mod controller;
 pub mod desired;
+pub mod error;
 pub mod health;
 mod identity;
 pub mod leader;
@@ -22,30 +24,21 @@ mod namespaces;
 pub mod observe;
 pub mod progress;
 pub mod reconcile;
-pub mod rivals;
 pub mod shutdown;
 pub mod status;
 pub mod validate;
 pub mod volumes;
 
 mod object;
+mod pending;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use logpipe_probe::chain;
 pub use object::{Kind, Object};
+pub use pending::Pending;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot have left half an entry.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -4,23 +4,23 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::brokers::level::Found;
+use crate::brokers::metadata_version::Found;
 use crate::object::Object;
 use crate::observe::Live;
 use crate::status::pods;
 
-/// How long a StatefulSet's controller may take to make pods. The second look comes after it.
+/// How long a StatefulSet's controller may take to make pods. The second reconciliation comes after it.
 const PODS_TAKE: Duration = Duration::from_secs(25);
 
-/// What is known of one pipeline from one look to the next.
+/// What is known of one pipeline from one reconciliation to the next.
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
-    /// Looks that failed one after the other.
+    /// Reconciliations that failed one after the other.
     pub(crate) failures: u32,
-    /// When progress was told last.
+    /// When progress was written last.
     pub(crate) progress: Option<Instant>,
     /// What was found of Kafka's `metadata.version`.
-    pub(crate) level: Option<Found>,
+    pub(crate) metadata_version: Option<Found>,
     /// Beyond how many brokers Kafka was seen to know no others.
     pub(crate) forgotten: Option<i32>,
     /// Since when what is called so has fewer pods than it should.
@@ -53,7 +53,7 @@ mod tests {
     use crate::object::Kind;
 
     #[test]
-    fn pods_that_are_not_made_are_told_after_a_while() {
+    fn pods_that_are_not_made_are_reported_after_a_while() {
         let set = json!({
             "metadata": {"name": "shop-etl", "namespace": "data", "labels": {COMPONENT: "etl"}},
             "spec": {"replicas": 2},

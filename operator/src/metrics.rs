@@ -1,4 +1,4 @@
-//! What the operator tells Prometheus. Reads what the watches hold, touches nothing.
+//! The operator's metrics. Reads what the watches hold, touches nothing.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -88,13 +88,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Tells of these pipelines, too.
+    /// Reports these pipelines, too.
     pub(crate) fn watch(&self, pipelines: Store<DeserializeGuard<LogPipeline>>) {
         lock(&self.pipelines).push(pipelines);
     }
 
-    /// Comes to its end when each watch has told once what is there.
-    pub(crate) async fn all_told(&self) {
+    /// Comes to its end when each watch has listed once what is there.
+    pub(crate) async fn wait_until_listed(&self) {
         let all = lock(&self.pipelines).clone();
         for pipelines in all {
             // An error is the end of the watch, and of the operator.
@@ -108,7 +108,7 @@ impl Metrics {
         all.iter().flat_map(Store::state).collect()
     }
 
-    /// Counts a look that began at `start`.
+    /// Counts a reconciliation that began at `start`.
     pub(crate) fn reconciled(&self, start: Instant, good: bool) {
         let result = if good { "ok" } else { "error" };
         self.reconciles
@@ -135,14 +135,14 @@ impl Metrics {
         self.stalled.reset();
         self.reasons.reset();
         for pipeline in pipelines {
-            self.tell(pipeline);
+            self.set_gauges(pipeline);
         }
         let families = self.registry.gather();
         drop(answer);
         families
     }
 
-    fn tell(&self, pipeline: &LogPipeline) {
+    fn set_gauges(&self, pipeline: &LogPipeline) {
         let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
         let find = |kind| conditions.clone().find(|condition| condition.kind == kind);
         let is_true = |kind| find(kind).is_some_and(|condition| condition.status == "True");
@@ -206,15 +206,15 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_that_was_not_listed_yet_is_waited_for() {
         let metrics = Metrics::default();
-        let (first, mut told) = store();
+        let (first, mut listed) = store();
         metrics.watch(first);
         let (second, mut late) = store();
         metrics.watch(second);
-        told.apply_watcher_event(&watcher::Event::InitDone);
-        let mut all_told = std::pin::pin!(metrics.all_told());
-        assert!(futures::poll!(&mut all_told).is_pending());
+        listed.apply_watcher_event(&watcher::Event::InitDone);
+        let mut all = std::pin::pin!(metrics.wait_until_listed());
+        assert!(futures::poll!(&mut all).is_pending());
         late.apply_watcher_event(&watcher::Event::InitDone);
-        all_told.await;
+        all.await;
     }
 
     fn text(metrics: &Metrics, pipelines: &[LogPipeline]) -> String {

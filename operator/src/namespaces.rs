@@ -17,24 +17,24 @@ use crate::context::Context;
 use crate::{chain, lock, shutdown};
 
 /// Twice within the five seconds, `namespaceDeletionGracePeriod` of Kubernetes' controller of namespaces.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks as long as it is polled. Namespaces without a pipeline are not asked for.
+/// Checks as long as it is polled. Namespaces without a pipeline are not asked for.
 pub(crate) async fn watch(context: &Context) {
-    let mut told = HashSet::new();
+    let mut warned = HashSet::new();
     loop {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         for (namespace, pipelines) in by_namespace(context) {
-            let look = look(context, &namespace, &pipelines);
-            let outcome = tokio::time::timeout(LOOK_AGAIN, look).await;
+            let check = check(context, &namespace, &pipelines);
+            let outcome = tokio::time::timeout(POLL_INTERVAL, check).await;
             match outcome {
-                Ok(Err(error)) if told.insert(namespace.clone()) => tracing::warn!(
+                Ok(Err(error)) if warned.insert(namespace.clone()) => tracing::warn!(
                     namespace,
                     error = %chain(&error),
                     "it is not known whether the namespace is being deleted: delete its pipelines before it"
                 ),
                 Ok(Err(_)) | Err(_) => {}
-                Ok(Ok(())) => drop(told.remove(&namespace)),
+                Ok(Ok(())) => drop(warned.remove(&namespace)),
             }
         }
     }
@@ -56,16 +56,16 @@ fn by_namespace(context: &Context) -> BTreeMap<String, Vec<LogPipeline>> {
     found
 }
 
-async fn look(context: &Context, namespace: &str, pipelines: &[LogPipeline]) -> kube::Result<()> {
+async fn check(context: &Context, namespace: &str, pipelines: &[LogPipeline]) -> kube::Result<()> {
     let api: Api<Namespace> = Api::all(context.client.clone());
     let found = api.get_metadata_opt(namespace).await?;
     let ends = found.is_some_and(|found| found.metadata.deletion_timestamp.is_some());
-    // Before its pipelines are let go of, or a reconciliation would hold them again.
+    // Before its pipelines are let go of, or a reconciliation would add their finalizers again.
     if !ends {
-        lock(&context.ending).remove(namespace);
+        lock(&context.terminating).remove(namespace);
         return Ok(());
     }
-    if lock(&context.ending).insert(namespace.to_owned()) {
+    if lock(&context.terminating).insert(namespace.to_owned()) {
         tracing::info!(
             namespace,
             "the namespace is being deleted: its pipelines are let go of"
@@ -73,11 +73,11 @@ async fn look(context: &Context, namespace: &str, pipelines: &[LogPipeline]) -> 
     }
     for pipeline in pipelines
         .iter()
-        .filter(|pipeline| shutdown::holds(pipeline))
+        .filter(|pipeline| shutdown::has_finalizer(pipeline))
     {
         let name = pipeline.name_any();
-        // Another one may have written meanwhile: there is time for a second look.
-        if let Err(error) = shutdown::release(pipeline, &context.client).await {
+        // Another one may have written meanwhile: there is time for a second try.
+        if let Err(error) = shutdown::remove_finalizer(pipeline, &context.client).await {
             tracing::warn!(namespace, name, error = %chain(&error), "a pipeline was not let go of, trying again");
         }
     }
@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_that_is_deleted_is_not_held_up_and_its_pipelines_are_not_held_again() {
         let (context, writes) = world(true);
-        look(&context, "data", &[pipeline()]).await.unwrap();
+        check(&context, "data", &[pipeline()]).await.unwrap();
         let released = json!(["other"]);
         assert_eq!(lock(&writes)[0]["metadata"]["finalizers"], released);
         let mut free = pipeline();
@@ -147,8 +147,8 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_that_stays_keeps_its_pipelines_held() {
         let (context, writes) = world(false);
-        look(&context, "data", &[pipeline()]).await.unwrap();
+        check(&context, "data", &[pipeline()]).await.unwrap();
         assert_eq!(*lock(&writes), Vec::<Value>::new());
-        assert!(lock(&context.ending).is_empty());
+        assert!(lock(&context.terminating).is_empty());
     }
 }

@@ -44,6 +44,20 @@ impl Kind {
         Self::StatefulSet,
     ];
 
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::Service => "Service",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Job => "Job",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
     /// How the API server calls it.
     pub fn resource(self) -> ApiResource {
         match self {
@@ -92,5 +106,17 @@ impl Object {
         serde_json::to_value(&self.value)
             .and_then(serde_json::from_value)
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_named_as_the_api_server_names_it() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.as_str(), kind.resource().kind);
+        }
     }
 }

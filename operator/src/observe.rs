@@ -3,14 +3,21 @@
 //! It asks without a resource version, so the answers are never older than the question: what is decided by
 //! them (what to remove, whether a checkpoint was ever made) must not be decided by a cache.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
 use kube::{Client, ResourceExt};
+use logpipe_api::LogPipeline;
 use serde::de::DeserializeOwned;
 
-use crate::desired::names::{COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE};
+use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
+use crate::identity;
 use crate::object::{Kind, Object};
+use crate::validate::Facts;
+
+pub(crate) mod pods;
 
 /// The objects and pods of one pipeline.
 #[derive(Clone, Debug, Default)]
@@ -106,14 +113,14 @@ impl Live {
     /// An object that goes with an earlier pipeline of the same name, or just goes. Whoever took it for this
     /// pipeline's own would lose it in the middle of its work. A StatefulSet of this one is left out: `volumes` makes
     /// it anew around its pods.
-    pub(crate) fn ending(&self, uid: &str) -> Option<String> {
+    pub(crate) fn terminating(&self, uid: &str) -> Option<String> {
         let object = self.objects.iter().find(|object| {
             let metadata = &object.value.metadata;
             let is_owned = owners(metadata, "LogPipeline").any(|owner| owner.uid != uid);
             is_owned || (object.kind != Kind::StatefulSet && metadata.deletion_timestamp.is_some())
         });
         if let Some(object) = object {
-            return Some(format!("{:?} {}", object.kind, object.name()));
+            return Some(format!("{} {}", object.kind.as_str(), object.name()));
         }
         let is_there = |owner: &OwnerReference| {
             let mut objects = self.objects.iter();
@@ -132,6 +139,43 @@ impl Live {
             .retain(|old| old.kind != object.kind || old.name() != object.name());
         self.objects.push(object);
     }
+}
+
+/// What the spec cannot say.
+pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
+    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+    let map: Option<ConfigMap> = live.typed(Kind::ConfigMap, &names.kafka_identity());
+    let stored = map.and_then(|map| map.data?.get("clusterId").cloned());
+    let in_status = object
+        .status
+        .as_ref()
+        .and_then(|status| status.kafka.as_ref()?.cluster_id.clone());
+    let brokers: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.kafka());
+    let quorum = brokers.is_some_and(|set| ready_replicas(&set) > 0);
+    Facts {
+        // One that was lost is taken from the status: another would be refused by every disk.
+        cluster_id: stored.or(in_status).unwrap_or_else(identity::draw),
+        bootstrapped: quorum
+            || live
+                .find(Kind::ConfigMap, &names.kafka_bootstrapped())
+                .is_some(),
+    }
+}
+
+/// Whether a Job has done its work.
+pub fn is_complete(job: &Job) -> bool {
+    job.status
+        .as_ref()
+        .is_some_and(|status| status.succeeded.unwrap_or(0) > 0)
+}
+
+/// The pods of a StatefulSet that are ready, as far as its controller has seen the set as it is now.
+pub fn ready_replicas(set: &StatefulSet) -> i32 {
+    let Some(status) = &set.status else { return 0 };
+    if status.observed_generation < set.metadata.generation {
+        return 0;
+    }
+    status.ready_replicas.unwrap_or(0)
 }
 
 fn owners<'a>(metadata: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a OwnerReference> {

@@ -28,7 +28,7 @@ struct Seen {
     end: Option<u64>,
 }
 
-/// Lag and time of the partitions that tell them.
+/// Lag and time of the partitions that report them.
 #[derive(Default)]
 struct Last {
     lag: Option<u64>,

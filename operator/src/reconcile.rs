@@ -1,11 +1,11 @@
-//! One look at one pipeline: what is there, what should be, what was done about it, and what is told. Touches the client.
+//! One reconciliation of one pipeline: what is there, what should be, what was done about it, and what is reported.
+//! Touches the client.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
@@ -15,174 +15,163 @@ use logpipe_api::pipeline::{LogPipelineStatus, Progress};
 use serde_json::json;
 
 use crate::apply::{self, Stage};
-use crate::brokers::level::{self, Level};
+use crate::brokers::metadata_version::{self, MetadataVersion};
 use crate::brokers::{self, decommission, roll};
 use crate::context::Context;
 use crate::desired::names::{COMPONENT, Component, Names, OPERATOR};
+use crate::error::Error;
 use crate::object::Kind;
-use crate::observe::{self, Live, ObserveError};
-use crate::status::{self, Applied, Invalid, Outcome};
-use crate::validate::{Facts, Pipeline, validate};
-use crate::{chain, desired, identity, lock, namespaces, progress, shutdown, volumes};
+use crate::observe::{self, Live, facts, is_complete, ready_replicas};
+use crate::status::{self, Applied, Invalid, Outcome, Steps};
+use crate::validate::{Fault, Pipeline, validate};
+use crate::{chain, desired, lock, namespaces, progress, shutdown, volumes};
 
-/// How often a pipeline is looked at when nothing tells of a change: progress, and configuration that somebody
+/// How often a pipeline is reconciled when no watch reports a change: progress, and configuration that somebody
 /// edited.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const RESYNC: Duration = Duration::from_secs(30);
 
-/// How often a pipeline is looked at that waits for the end of an earlier one.
-const ENDING: Duration = Duration::from_secs(2);
+/// How often a pipeline is reconciled that waits for the end of an earlier one.
+const TERMINATING_POLL: Duration = Duration::from_secs(2);
 
-/// The longest look: of a thousand objects at a slow API server.
-const LONGEST_LOOK: Duration = Duration::from_mins(2);
+/// The longest reconciliation: of a thousand objects at a slow API server.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Why a reconciliation did not come to its end. All of it is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The pipeline's objects could not be listed.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// An object could not be made, changed or removed.
-    #[error(transparent)]
-    Apply(#[from] apply::ApplyError),
-    /// The status could not be written.
-    #[error("failed to write the status")]
-    Status(#[source] kube::Error),
-    /// The finalizer could not be set or removed.
-    #[error("failed to change the finalizer")]
-    Finalizer(#[source] kube::Error),
-    /// A look took too long.
-    #[error(
-        "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
-    )]
-    Late(Duration),
-}
-
-/// One look at one pipeline: list, validate, build, apply, tell.
+/// Reconciles one pipeline: list, validate, build, apply, report.
 pub async fn reconcile(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
-    within(LONGEST_LOOK, Box::pin(look(object, context))).await
+    with_timeout(TIMEOUT, Box::pin(reconcile_once(object, context))).await
 }
 
 /// A request has no time limit of its own: on a path that has gone silent it would wait for a quarter of an hour.
-async fn within(
+async fn with_timeout(
     limit: Duration,
-    look: impl Future<Output = Result<Action, Error>>,
+    reconciling: impl Future<Output = Result<Action, Error>>,
 ) -> Result<Action, Error> {
-    let outcome = tokio::time::timeout(limit, look).await;
-    outcome.unwrap_or(Err(Error::Late(limit)))
+    let outcome = tokio::time::timeout(limit, reconciling).await;
+    outcome.unwrap_or(Err(Error::Timeout(limit)))
 }
 
-async fn look(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
+async fn reconcile_once(object: &LogPipeline, context: &Context) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
-    let name = object.name_any();
-    if lock(&context.ending).contains(&namespace) {
-        return Ok(Action::requeue(namespaces::LOOK_AGAIN));
+    if lock(&context.terminating).contains(&namespace) {
+        return Ok(Action::requeue(namespaces::POLL_INTERVAL));
     }
     if object.metadata.deletion_timestamp.is_some() {
         let action = shutdown::step(object, &context.client, &context.config).await?;
         context.forget(object);
         return Ok(action);
     }
-    shutdown::hold(object, &context.client).await?;
-    let mut live = observe::live(&context.client, &namespace, &name).await?;
-    if let Some(ending) = live.ending(object.metadata.uid.as_deref().unwrap_or_default()) {
-        tell(object, &Outcome::Ending(&ending), context).await?;
-        return Ok(Action::requeue(ENDING));
+    shutdown::add_finalizer(object, &context.client).await?;
+    let live = observe::live(&context.client, &namespace, &object.name_any()).await?;
+    if let Some(terminating) = live.terminating(object.metadata.uid.as_deref().unwrap_or_default())
+    {
+        patch_status(object, &Outcome::Terminating(&terminating), context).await?;
+        return Ok(Action::requeue(TERMINATING_POLL));
     }
-    let facts = facts(object, &live);
+    match check(object, &live, context) {
+        Ok(pipeline) => carry_out(object, &pipeline, live, context).await,
+        Err(faults) => refuse(object, &faults, &live, context).await,
+    }
+}
+
+/// What the manifest asks for, or all that is wrong with it.
+fn check(object: &LogPipeline, live: &Live, context: &Context) -> Result<Pipeline, Vec<Fault>> {
+    let mut faults = context.conflicts(object);
+    match validate(object, &context.config, &facts(object, live)) {
+        Ok(pipeline) if faults.is_empty() => return Ok(pipeline),
+        Ok(_) => {}
+        Err(found) => faults.extend(found),
+    }
+    Err(faults)
+}
+
+/// Says what is wrong with the manifest. What runs goes on.
+async fn refuse(
+    object: &LogPipeline,
+    faults: &[Fault],
+    live: &Live,
+    context: &Context,
+) -> Result<Action, Error> {
+    let outcome = Outcome::Invalid(Invalid {
+        faults,
+        live,
+        lost: &lost(object, live),
+        progress: fresh_progress(object, live, context),
+    });
+    patch_status(object, &outcome, context).await?;
+    // No watch reports when a conflicting pipeline is gone.
+    Ok(Action::requeue(RESYNC))
+}
+
+/// Does what the manifest asks for, as far as that goes now, and says how far it went.
+async fn carry_out(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    mut live: Live,
+    context: &Context,
+) -> Result<Action, Error> {
     let lost = lost(object, &live);
-    let mut faults = context.rivalry(object);
-    let valid = validate(object, &context.config, &facts).map_err(|found| faults.extend(found));
-    let Some(pipeline) = valid.ok().filter(|_| faults.is_empty()) else {
-        let outcome = Outcome::Invalid(Invalid {
-            faults: &faults,
-            live: &live,
-            lost: &lost,
-            progress: fresh_progress(object, &live, context),
-        });
-        tell(object, &outcome, context).await?;
-        // What runs goes on, and nothing tells when a rival is gone.
-        return Ok(Action::requeue(LOOK_AGAIN));
+    let steps = take_steps(object, pipeline, &lost, &mut live, context).await;
+    let outcome = Outcome::Applied(Applied {
+        pipeline,
+        live: &live,
+        lost: &lost,
+        steps: &steps,
+        lacking: &context.remember(object, |memory| memory.lacking(&live, Instant::now())),
+        progress: fresh_progress(object, &live, context),
+        now: Timestamp::now(),
+    });
+    patch_status(object, &outcome, context).await?;
+    // Claims and copies are not watched.
+    let again = if steps.go_on() {
+        brokers::POLL_INTERVAL
+    } else {
+        RESYNC
     };
-    let mut objects = desired::objects(&pipeline);
+    steps.applied?;
+    Ok(Action::requeue(again))
+}
+
+/// Each step that can be taken now. `live` becomes what is there afterwards.
+async fn take_steps(
+    object: &LogPipeline,
+    pipeline: &Pipeline,
+    lost: &[String],
+    live: &mut Live,
+    context: &Context,
+) -> Steps {
+    let (client, namespace) = (&context.client, pipeline.namespace.as_str());
+    let mut objects = desired::objects(pipeline);
     // An empty one would say that nothing was written.
     objects.retain(|object| {
         let is_checkpoint = object.label(COMPONENT) == Some(Component::Checkpoint.as_str());
         !is_checkpoint || !lost.iter().any(|lost| lost == object.name())
     });
     let mut forgotten = context.remember(object, |memory| memory.forgotten);
-    let leaving = decommission::step(&pipeline, &mut objects, &live, &mut forgotten).await;
+    let leaving = decommission::step(pipeline, &mut objects, live, &mut forgotten).await;
     context.remember(object, |memory| memory.forgotten = forgotten);
-    let growing = volumes::step(
-        &context.client,
-        &namespace,
-        &mut objects,
-        &mut live,
-        leaving.is_some(),
-    )
-    .await;
-    let applied = apply::apply(
-        &context.client,
-        &namespace,
-        &objects,
-        stage(&pipeline, &live),
-        &mut live,
-    )
-    .await;
+    let brokers_leave = leaving.is_some();
+    let growing = volumes::step(client, namespace, &mut objects, live, brokers_leave).await;
+    let stage = stage(pipeline, live);
+    let applied = apply::apply(client, namespace, &objects, stage, live).await;
     let restarts = if applied.is_ok() {
-        roll::step(&context.client, &pipeline, &live).await
+        roll::step(client, pipeline, live).await
     } else {
         None
     };
-    let lacking = context.remember(object, |memory| memory.lacking(&live, Instant::now()));
-    let level = match (&applied, &leaving, &restarts) {
-        (Ok(()), None, None) => level_of(object, &pipeline, &live, context).await,
-        _ => None,
-    };
-    let outcome = Outcome::Applied(Applied {
-        pipeline: &pipeline,
-        live: &live,
-        lost: &lost,
-        error: applied.as_ref().err(),
-        leaving: leaving.as_ref(),
-        restarts: restarts.as_deref(),
-        level: level.as_ref(),
-        growing: &growing,
-        lacking: &lacking,
-        progress: fresh_progress(object, &live, context),
-        now: Timestamp::now(),
-    });
-    tell(object, &outcome, context).await?;
-    applied?;
-    // Claims and copies are not watched.
-    let soon = restarts.is_some()
-        || leaving.is_some_and(|leaving| !leaving.stalled)
-        || growing.iter().any(|growth| !growth.stalled);
-    let again = if soon {
-        brokers::LOOK_AGAIN
+    let metadata_version = if applied.is_ok() && leaving.is_none() && restarts.is_none() {
+        let mut found = context.remember(object, |memory| memory.metadata_version.clone());
+        let metadata_version = metadata_version::step(pipeline, live, &mut found).await;
+        context.remember(object, |memory| memory.metadata_version = found);
+        metadata_version
     } else {
-        LOOK_AGAIN
+        MetadataVersion::default()
     };
-    Ok(Action::requeue(again))
-}
-
-/// What the spec cannot say.
-pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
-    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
-    let map: Option<ConfigMap> = live.typed(Kind::ConfigMap, &names.kafka_identity());
-    let stored = map.and_then(|map| map.data?.get("clusterId").cloned());
-    let told = object
-        .status
-        .as_ref()
-        .and_then(|status| status.kafka.as_ref()?.cluster_id.clone());
-    let brokers: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.kafka());
-    let quorum = brokers.is_some_and(|set| status::ready_replicas(&set) > 0);
-    Facts {
-        // One that was lost is taken from the status: another would be refused by every disk.
-        cluster_id: stored.or(told).unwrap_or_else(identity::draw),
-        bootstrapped: quorum
-            || live
-                .find(Kind::ConfigMap, &names.kafka_bootstrapped())
-                .is_some(),
+    Steps {
+        leaving,
+        growing,
+        applied,
+        restarts,
+        metadata_version,
     }
 }
 
@@ -190,12 +179,12 @@ pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
 fn stage(pipeline: &Pipeline, live: &Live) -> Stage {
     if let Some(kafka) = &pipeline.kafka {
         let brokers: Option<StatefulSet> = live.typed(Kind::StatefulSet, &pipeline.names.kafka());
-        if brokers.is_none_or(|set| status::ready_replicas(&set) < kafka.replicas) {
+        if brokers.is_none_or(|set| ready_replicas(&set) < kafka.replicas) {
             return Stage::Kafka;
         }
     }
     let job: Option<Job> = live.typed(Kind::Job, &desired::topic_name(pipeline));
-    if job.is_some_and(|job| status::is_complete(&job)) {
+    if job.is_some_and(|job| is_complete(&job)) {
         Stage::Workers
     } else {
         Stage::Topic
@@ -218,29 +207,11 @@ fn lost(object: &LogPipeline, live: &Live) -> Vec<String> {
     names.into_iter().filter(gone).collect()
 }
 
-/// Kafka's `metadata.version`, raised where it may be. What was found is remembered by this process alone: Kafka knows it
-/// best, and each start of the operator asks once.
-async fn level_of(
-    object: &LogPipeline,
-    pipeline: &Pipeline,
-    live: &Live,
-    context: &Context,
-) -> Option<Result<Level, String>> {
-    let known = context.remember(object, |memory| memory.level.clone());
-    let found = level::step(pipeline, live, known.as_ref()).await?;
-    if let Ok(found) = &found {
-        context.remember(object, |memory| memory.level = Some(found.clone()));
-    }
-    Some(found.map(|found| found.level))
-}
-
-/// The progress, unless it was told a moment ago: it changes all the time.
+/// The progress, unless it was written a moment ago: it changes all the time.
 fn fresh_progress(object: &LogPipeline, live: &Live, context: &Context) -> Option<Progress> {
     let progress = progress::of(live)?;
     context.remember(object, |memory| {
-        let due = memory
-            .progress
-            .is_none_or(|told| told.elapsed() >= LOOK_AGAIN);
+        let due = memory.progress.is_none_or(|last| last.elapsed() >= RESYNC);
         due.then(|| {
             memory.progress = Some(Instant::now());
             progress
@@ -249,7 +220,11 @@ fn fresh_progress(object: &LogPipeline, live: &Live, context: &Context) -> Optio
 }
 
 /// Writes the status, if it is not what it was.
-async fn tell(object: &LogPipeline, outcome: &Outcome<'_>, context: &Context) -> Result<(), Error> {
+async fn patch_status(
+    object: &LogPipeline,
+    outcome: &Outcome<'_>,
+    context: &Context,
+) -> Result<(), Error> {
     let new = status::of(object, outcome, Timestamp::now());
     let old = object.status.clone().unwrap_or_default();
     if new == old {
@@ -267,12 +242,12 @@ async fn tell(object: &LogPipeline, outcome: &Outcome<'_>, context: &Context) ->
         .patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
         .await;
     patched.map_err(Error::Status)?;
-    announce(object, &old, &new, context).await;
+    publish_event(object, &old, &new, context).await;
     Ok(())
 }
 
-/// An event when `Ready` has another reason. Whether it arrives changes nothing, so that a failure is only told.
-async fn announce(
+/// An event when `Ready` has another reason. Whether it arrives changes nothing, so that a failure is only logged.
+async fn publish_event(
     object: &LogPipeline,
     old: &LogPipelineStatus,
     new: &LogPipelineStatus,
@@ -325,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_given_up() {
-        let error = within(Duration::from_millis(5), future::pending()).await;
+        let error = with_timeout(Duration::from_millis(5), future::pending()).await;
         let text = error.unwrap_err().to_string();
         assert!(
             text.starts_with("not done after 5ms: the API server"),

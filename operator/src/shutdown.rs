@@ -21,9 +21,9 @@ use crate::chain;
 use crate::config::Config;
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
+use crate::error::Error;
 use crate::object::{Kind, Object};
-use crate::observe::{self, Live};
-use crate::reconcile::{Error, facts};
+use crate::observe::{self, Live, facts};
 use crate::validate::validate;
 use crate::volumes;
 
@@ -33,21 +33,21 @@ pub const FINALIZER: &str = "logpipe.dev/cleanup";
 /// All of it: the grace periods of source and ETL, and some.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// How soon the pods are looked at again, where no watch tells.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often the pods are listed again, where no watch reports a change.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sets the finalizer, once.
-pub(crate) async fn hold(object: &LogPipeline, client: &Client) -> Result<(), Error> {
-    if holds(object) {
+pub(crate) async fn add_finalizer(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+    if has_finalizer(object) {
         return Ok(());
     }
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    set(object, client, &finalizers).await
+    set_finalizers(object, client, &finalizers).await
 }
 
 /// Whether the finalizer is set.
-pub(crate) fn holds(object: &LogPipeline) -> bool {
+pub(crate) fn has_finalizer(object: &LogPipeline) -> bool {
     let mut finalizers = object.finalizers().iter();
     finalizers.any(|finalizer| finalizer == FINALIZER)
 }
@@ -66,10 +66,10 @@ pub(crate) async fn step(
     let late =
         since.is_none_or(|since| Timestamp::now().duration_since(since).unsigned_abs() > DEADLINE);
     if late || !stop_next(object, client, config).await? {
-        release(object, client).await?;
+        remove_finalizer(object, client).await?;
         return Ok(Action::await_change());
     }
-    Ok(Action::requeue(LOOK_AGAIN))
+    Ok(Action::requeue(POLL_INTERVAL))
 }
 
 /// Stops the first part that has pods; whether there was one.
@@ -96,13 +96,13 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
     let mut objects = desired::objects(&pipeline);
     objects.retain(|object| object.kind == Kind::StatefulSet && runs(object, &live));
     if end_brokers {
-        end::none(&pipeline, &mut objects);
-        end::hurry(client, &namespace, &live).await;
+        end::scale_to_zero(&pipeline, &mut objects);
+        end::shorten_grace(client, &namespace, &live).await;
     } else {
-        decommission::keep(&pipeline, &mut objects, &live);
+        decommission::keep_replicas(&pipeline, &mut objects, &live);
     }
     volumes::keep_claims(&mut objects, &live);
-    volumes::leave_the_ending(&mut objects, &mut live);
+    volumes::skip_terminating(&mut objects, &mut live);
     let mut sets = Live {
         objects: live
             .objects
@@ -125,16 +125,20 @@ fn runs(set: &Object, live: &Live) -> bool {
 }
 
 /// Removes the finalizer.
-pub(crate) async fn release(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+pub(crate) async fn remove_finalizer(object: &LogPipeline, client: &Client) -> Result<(), Error> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
-    match set(object, client, &finalizers).await {
+    match set_finalizers(object, client, &finalizers).await {
         Err(Error::Finalizer(kube::Error::Api(status))) if status.code == 404 => Ok(()),
         outcome => outcome,
     }
 }
 
-async fn set(object: &LogPipeline, client: &Client, finalizers: &[String]) -> Result<(), Error> {
+async fn set_finalizers(
+    object: &LogPipeline,
+    client: &Client,
+    finalizers: &[String],
+) -> Result<(), Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<LogPipeline> = Api::namespaced(client.clone(), &namespace);
     // With the version: finalizers are of others, too, and a list is written whole.

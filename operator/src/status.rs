@@ -3,6 +3,8 @@
 //! Each part of a pipeline says how it is; `Ready`, `Reconciling` and `Stalled` are drawn from the parts, in one
 //! place. `Stalled` means that nothing gets better until a person acts, and the message says how.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -13,21 +15,20 @@ use logpipe_api::pipeline::{
 };
 
 use crate::apply::ApplyError;
-use crate::brokers::decommission::Decommission;
-use crate::brokers::level::Level;
+use crate::brokers::metadata_version::MetadataVersion;
 use crate::desired;
 use crate::desired::names::{Component, Names, selector_text};
+use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
-use crate::observe::Live;
+use crate::observe::{Live, is_complete};
+use crate::pending::Pending;
 use crate::validate::{Fault, Pipeline};
-use crate::volumes::Growth;
 
 mod parts;
 pub mod pods;
 mod reason;
 
-use parts::{Part, parts, stay};
-pub use parts::{is_complete, ready_replicas};
+use parts::{Part, parts, ready_and_staying};
 pub use reason::Reason;
 
 /// What a reconciliation came to.
@@ -36,7 +37,7 @@ pub enum Outcome<'a> {
     /// The manifest cannot be carried out; what runs goes on as it is.
     Invalid(Invalid<'a>),
     /// This object is still on its way out, and nothing is made before it is gone.
-    Ending(&'a str),
+    Terminating(&'a str),
     /// It was applied, as far as that went.
     Applied(Applied<'a>),
 }
@@ -63,22 +64,37 @@ pub struct Applied<'a> {
     pub live: &'a Live,
     /// Checkpoints that were made once and are gone.
     pub lost: &'a [String],
-    /// What the API server refused.
-    pub error: Option<&'a ApplyError>,
-    /// What is to come until no broker is there that the manifest does not ask for.
-    pub leaving: Option<&'a Decommission>,
-    /// What is to come until every broker has the current template.
-    pub restarts: Option<&'a str>,
-    /// How `metadata.version` is, or why that is not known yet. Nothing while brokers are on their way.
-    pub level: Option<&'a Result<Level, String>>,
-    /// What is to come until volumes have their size.
-    pub growing: &'a [Growth],
+    /// What was done.
+    pub steps: &'a Steps,
     /// What lacks pods for a while.
     pub lacking: &'a [&'a Object],
     /// What was committed.
     pub progress: Option<Progress>,
     /// When.
     pub now: Timestamp,
+}
+
+/// What each step came to, in the order in which they are taken.
+#[derive(Debug)]
+pub struct Steps {
+    /// What is to come until no broker is there that the manifest does not ask for.
+    pub leaving: Option<Pending>,
+    /// What is to come until volumes have their size, by part.
+    pub growing: BTreeMap<Component, Pending>,
+    /// Whether every object was applied.
+    pub applied: Result<(), ApplyError>,
+    /// What is to come until every broker has the current template.
+    pub restarts: Option<Pending>,
+    /// How `metadata.version` is.
+    pub metadata_version: MetadataVersion,
+}
+
+impl Steps {
+    /// Whether there is a next one that waits for no person.
+    pub(crate) fn go_on(&self) -> bool {
+        let pending = self.leaving.iter().chain(self.growing.values());
+        pending.chain(&self.restarts).any(|step| !step.stalled)
+    }
 }
 
 /// The status after `outcome`. Where nothing changed it equals the one that `object` has.
@@ -96,7 +112,7 @@ pub fn of(object: &LogPipeline, outcome: &Outcome<'_>, now: Timestamp) -> LogPip
             let text = text.join("; ");
             (Part::stalled(Reason::InvalidSpec, text), Vec::new())
         }
-        Outcome::Ending(object) => {
+        Outcome::Terminating(object) => {
             let text = format!("{object} is being deleted: waiting until it is gone");
             (Part::pending(Reason::Waiting, text), Vec::new())
         }
@@ -178,10 +194,10 @@ impl Conditions<'_> {
 }
 
 fn summary(object: &LogPipeline, applied: &Applied<'_>, parts: &[(&'static str, Part)]) -> Part {
-    if let Some(error) = applied.error {
+    if let Err(error) = &applied.steps.applied {
         let cause = error.cause();
         let text = match cause {
-            Some(cause) => format!("{error}: {}", said(cause)),
+            Some(cause) => format!("{error}: {}", server_message(cause)),
             None => error.to_string(),
         };
         return if cause.is_none_or(is_permanent) {
@@ -226,22 +242,6 @@ fn missing(lost: &[String], object: &LogPipeline) -> Option<String> {
         name = object.metadata.name.as_deref().unwrap_or_default(),
         namespace = object.metadata.namespace.as_deref().unwrap_or_default(),
     ))
-}
-
-/// What the API server said, without the rest of its answer.
-fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether trying again gives the same answer.
-pub fn is_permanent(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 400 | 403 | 405 | 413 | 422),
-        _ => false,
-    }
 }
 
 /// Everything in the status beside the conditions.
@@ -298,7 +298,7 @@ fn count(
     let set = |name: String| live.typed::<StatefulSet>(Kind::StatefulSet, &name);
     let ready = |set: &Option<StatefulSet>, component| {
         let set = set.as_ref();
-        set.map_or(0, |set| stay(live, component, set))
+        set.map_or(0, |set| ready_and_staying(live, component, set))
     };
     if let Some(KafkaStatus {
         ready_replicas: Some(count),
@@ -320,8 +320,11 @@ fn count(
 
 /// What was found now, or else before.
 fn metadata_version(status: &LogPipelineStatus, applied: &Applied<'_>) -> Option<String> {
-    if let Some(Ok(level)) = applied.level {
-        return Some(level.finalised.clone());
-    }
-    status.kafka.as_ref()?.metadata_version.clone()
+    let before = || status.kafka.as_ref()?.metadata_version.clone();
+    applied
+        .steps
+        .metadata_version
+        .finalised
+        .clone()
+        .or_else(before)
 }

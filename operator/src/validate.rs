@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use logpipe_api::LogPipeline;
+use logpipe_api::names::Names;
 use logpipe_api::pipeline::{
     FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, Scheduling,
     Storage, Suspend, metadata_version,
@@ -16,11 +17,12 @@ use logpipe_api::settings::{
 use logpipe_probe::wire::CLIENT_PORT;
 
 use crate::config::Config;
-use crate::desired::names::Names;
-use crate::desired::pod::SECRETS;
 
 /// The folder of a source's volume.
 pub const SOURCE_DIR: &str = "/var/lib/logpipe";
+
+/// The folder under which each Secret is a folder, and each of its keys a file.
+pub const SECRETS: &str = "/etc/logpipe/secrets";
 
 /// Bytes of memory that a broker may use when the manifest does not say.
 const KAFKA_MEMORY_MIB: u64 = 1024;

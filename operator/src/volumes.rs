@@ -5,6 +5,8 @@
 //! pods back as they are: nothing is restarted. Each step is drawn from what is there, so that an operator that
 //! was stopped in between goes on.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -15,54 +17,39 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::desired::names::{COMPONENT, Component};
+use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
-use crate::status::is_permanent;
-
-/// What is still to come until the volumes of a part have their size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Growth {
-    /// Whose volumes.
-    pub component: Component,
-    /// It was refused, and is refused again until a person acts.
-    pub stalled: bool,
-    /// In words.
-    pub message: String,
-}
+use crate::pending::Pending;
 
 const SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
 
-/// Takes the next step of each StatefulSet whose volumes are smaller than they should be. What cannot be applied
-/// yet is taken out of `desired`, and what is on its way out is taken out of `live`. While brokers leave, theirs wait: only
-/// the StatefulSet knows how many there are.
+/// Takes the next step of each StatefulSet whose volumes are smaller than they should be; what is still to come, by part.
+/// What cannot be applied yet is taken out of `desired`, and what is on its way out is taken out of `live`. While brokers
+/// leave, theirs wait: only the StatefulSet knows how many there are.
 pub(crate) async fn step(
     client: &Client,
     namespace: &str,
     desired: &mut Vec<Object>,
     live: &mut Live,
     brokers_leave: bool,
-) -> Vec<Growth> {
+) -> BTreeMap<Component, Pending> {
     let wanted: Vec<Volumes> = desired.iter().filter_map(volumes_of).collect();
-    let mut growing = Vec::new();
+    let mut growing = BTreeMap::new();
     for volumes in wanted {
         if volumes.component == Component::Kafka && brokers_leave {
             continue;
         }
-        let grown = grow(client, namespace, &volumes, live).await;
-        let grown = match grown {
-            Ok(()) => replace(client, namespace, &volumes, live).await,
-            waits => waits,
+        let pending = match grow(client, namespace, &volumes, live).await {
+            None => replace(client, namespace, &volumes, live).await,
+            pending => pending,
         };
-        if let Err((stalled, message)) = grown {
-            growing.push(Growth {
-                component: volumes.component,
-                stalled,
-                message,
-            });
+        if let Some(pending) = pending {
+            growing.insert(volumes.component, pending);
         }
     }
     keep_claims(desired, live);
-    leave_the_ending(desired, live);
+    skip_terminating(desired, live);
     growing
 }
 
@@ -103,12 +90,7 @@ fn volumes_of(object: &Object) -> Option<Volumes> {
 }
 
 /// Asks for the size, claim by claim; what it waits for or what was refused, until each has it.
-async fn grow(
-    client: &Client,
-    namespace: &str,
-    volumes: &Volumes,
-    live: &Live,
-) -> Result<(), (bool, String)> {
+async fn grow(client: &Client, namespace: &str, volumes: &Volumes, live: &Live) -> Option<Pending> {
     let size = volumes.size.as_str();
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let mut waits = None;
@@ -141,10 +123,10 @@ async fn grow(
             Ok(_) => {
                 waits.get_or_insert_with(|| format!("claim {name} was asked to grow to {size}"));
             }
-            Err(error) => return Err(refused(claim, size, &error)),
+            Err(error) => return Some(refused(claim, size, &error)),
         }
     }
-    waits.map_or(Ok(()), |message| Err((false, message)))
+    waits.map(Pending::waiting)
 }
 
 fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
@@ -152,7 +134,7 @@ fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
         .status
         .as_ref()
         .and_then(|status| status.conditions.as_ref());
-    let told = conditions.into_iter().flatten().find_map(|condition| {
+    let condition = conditions.into_iter().flatten().find_map(|condition| {
         let message = condition
             .message
             .as_deref()
@@ -163,16 +145,12 @@ fn waiting(claim: &PersistentVolumeClaim, size: &str) -> String {
         "claim {} grows from {} to {size}{}",
         claim.name_any(),
         capacity(claim).map_or("nothing", |size| size.0.as_str()),
-        told.unwrap_or_default()
+        condition.unwrap_or_default()
     )
 }
 
-fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (bool, String) {
+fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> Pending {
     let name = claim.name_any();
-    let said = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
     let class = claim
         .spec
         .as_ref()
@@ -182,10 +160,13 @@ fn refused(claim: &PersistentVolumeClaim, size: &str, error: &kube::Error) -> (b
         "what runs goes on as it was. If StorageClass {class} does not allow it and its driver can: \
          kubectl patch storageclass {class} -p '{{\"allowVolumeExpansion\":true}}'"
     );
-    (
-        is_permanent(error),
-        format!("claim {name} cannot grow to {size}: {said}; {remedy}"),
-    )
+    Pending {
+        stalled: is_permanent(error),
+        message: format!(
+            "claim {name} cannot grow to {size}: {}; {remedy}",
+            server_message(error)
+        ),
+    }
 }
 
 /// Deletes a StatefulSet of the old size without its pods. It is applied anew when it is gone.
@@ -194,23 +175,18 @@ async fn replace(
     namespace: &str,
     volumes: &Volumes,
     live: &mut Live,
-) -> Result<(), (bool, String)> {
+) -> Option<Pending> {
     let (name, size) = (volumes.set.as_str(), volumes.size.as_str());
-    let set = live.objects.iter_mut();
-    let Some(set) = set
-        .filter(|object| object.kind == Kind::StatefulSet)
-        .find(|set| set.name() == name)
-    else {
-        return Ok(());
-    };
+    let mut sets = live.objects.iter_mut();
+    let set = sets.find(|object| object.kind == Kind::StatefulSet && object.name() == name)?;
     let message =
         format!("StatefulSet {name} is made again for volumes of {size}; its pods run on");
     if set.value.metadata.deletion_timestamp.is_some() {
-        return Err((false, message));
+        return Some(Pending::waiting(message));
     }
-    let told = set.value.data.pointer(SIZE).and_then(Value::as_str);
-    if told.and_then(bytes) >= bytes(size) || told.is_none() {
-        return Ok(());
+    let current = set.value.data.pointer(SIZE).and_then(Value::as_str);
+    if current.and_then(bytes) >= bytes(size) || current.is_none() {
+        return None;
     }
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
     let params = DeleteParams {
@@ -231,12 +207,14 @@ async fn replace(
     match outcome {
         Ok(_) => {
             set.value.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
-            Err((false, message))
+            Some(Pending::waiting(message))
         }
-        Err(error) => Err((
-            is_permanent(&error),
-            format!("StatefulSet {name} could not be made again for volumes of {size}: {error}"),
-        )),
+        Err(error) => Some(Pending {
+            stalled: is_permanent(&error),
+            message: format!(
+                "StatefulSet {name} could not be made again for volumes of {size}: {error}"
+            ),
+        }),
     }
 }
 
@@ -257,14 +235,16 @@ pub(crate) fn keep_claims(desired: &mut [Object], live: &Live) {
 }
 
 /// A StatefulSet that is being deleted is neither applied nor removed: another deletion would take the pods along.
-pub(crate) fn leave_the_ending(desired: &mut Vec<Object>, live: &mut Live) {
-    let is_ending = |object: &mut Object| {
+pub(crate) fn skip_terminating(desired: &mut Vec<Object>, live: &mut Live) {
+    let is_terminating = |object: &mut Object| {
         object.kind == Kind::StatefulSet && object.value.metadata.deletion_timestamp.is_some()
     };
-    let ending: Vec<Object> = live.objects.extract_if(.., is_ending).collect();
+    let terminating: Vec<Object> = live.objects.extract_if(.., is_terminating).collect();
     desired.retain(|object| {
-        let same = |ending: &Object| ending.kind == object.kind && ending.name() == object.name();
-        !ending.iter().any(same)
+        let same = |terminating: &Object| {
+            terminating.kind == object.kind && terminating.name() == object.name()
+        };
+        !terminating.iter().any(same)
     });
 }
 

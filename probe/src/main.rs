@@ -13,11 +13,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use logpipe_probe::chain;
 use logpipe_probe::ready;
 use logpipe_probe::wire::{CLIENT_PORT, CONTROLLERS};
 
 /// For one answer. The kubelet's patience with all of it is a little more.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What Kafka writes on a disk that it has formatted.
 const PROPERTIES: &str = "/var/lib/kafka/data/meta.properties";
@@ -54,13 +55,13 @@ fn is_ready() -> Result<(), String> {
     ))?;
     let directory = (id < CONTROLLERS).then(directory).transpose()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, CLIENT_PORT));
-    let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+    let connected = TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(stream)
     });
     let mut stream = connected.map_err(|error| format!("{address} does not connect: {error}"))?;
-    ready::check(&mut stream, id, directory).map_err(|error| error.to_string())
+    ready::check(&mut stream, id, directory).map_err(|error| chain(&error))
 }
 
 fn directory() -> Result<[u8; 16], String> {

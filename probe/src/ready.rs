@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use crate::wire::{self, Malformed, Voter};
 
 /// Larger answers than a cluster of a few brokers gives are not read.
-const LARGEST: usize = 1024 * 1024;
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Why a broker is not ready.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum NotReady {
         what: &'static str,
     },
     /// The connection broke.
-    #[error("broker {id} does not tell {what}: {source}")]
+    #[error("broker {id} does not tell {what}")]
     Silent {
         /// Who.
         id: i32,
@@ -85,7 +85,7 @@ pub fn check(
     directory: Option<[u8; 16]>,
 ) -> Result<(), NotReady> {
     let malformed = |what| move |_: Malformed| NotReady::Malformed { id, what };
-    let versions = question(stream, id, "its versions", &wire::api_versions())?;
+    let versions = request(stream, id, "its versions", &wire::api_versions())?;
     let versions = wire::read_api_versions(&versions).map_err(malformed("its versions"))?;
     for (key, version) in wire::SPOKEN {
         let known = |known: &wire::Versions| {
@@ -95,13 +95,13 @@ pub fn check(
             return Err(NotReady::Versions { id, key, version });
         }
     }
-    let metadata = question(stream, id, "the brokers", &wire::brokers())?;
+    let metadata = request(stream, id, "the brokers", &wire::brokers())?;
     let metadata = wire::read_metadata(&metadata).map_err(malformed("the brokers"))?;
     if !metadata.is_alive(id) {
         let alive = metadata.brokers.iter().map(|broker| broker.id).collect();
         return Err(NotReady::NotAlive { id, alive });
     }
-    let quorum = question(stream, id, "the controllers", &wire::describe_quorum())?;
+    let quorum = request(stream, id, "the controllers", &wire::describe_quorum())?;
     let voters = match wire::read_quorum(&quorum) {
         Ok(quorum) if quorum.leader >= 0 => quorum.voters,
         // A controller that does not lead answers with an error.
@@ -146,22 +146,22 @@ pub fn directory(properties: &str) -> Option<[u8; 16]> {
     bytes.try_into().ok()
 }
 
-fn question(
+fn request(
     stream: &mut (impl Read + Write),
     id: i32,
     what: &'static str,
-    request: &[u8],
+    bytes: &[u8],
 ) -> Result<Vec<u8>, NotReady> {
     let silent = |source: io::Error| match source.kind() {
         // A timeout of a socket is the one or the other.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => NotReady::Slow { id, what },
         _ => NotReady::Silent { id, what, source },
     };
-    stream.write_all(request).map_err(silent)?;
+    stream.write_all(bytes).map_err(silent)?;
     let mut length = [0; 4];
     stream.read_exact(&mut length).map_err(silent)?;
     let length = usize::try_from(i32::from_be_bytes(length)).ok();
-    let length = length.filter(|length| *length <= LARGEST);
+    let length = length.filter(|length| *length <= MAX_ANSWER);
     let mut answer = vec![0; length.ok_or(NotReady::Malformed { id, what })?];
     stream.read_exact(&mut answer).map_err(silent)?;
     Ok(answer)
@@ -225,7 +225,11 @@ mod tests {
             wire::tests::quorum_answer(-1),
         ];
         assert!(text(&leaderless, 7).contains("no leader"));
-        assert!(text(&[versions, brokers], 7).contains("does not tell the controllers"));
+        let silent = check(&mut broker(&[versions, brokers]), 7, None).unwrap_err();
+        assert_eq!(
+            crate::chain(&silent),
+            "broker 7 does not tell the controllers: failed to fill whole buffer"
+        );
         assert!(text(&[], 7).contains("its versions"));
     }
 

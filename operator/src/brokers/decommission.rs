@@ -12,35 +12,17 @@ use logpipe_probe::wire::reassign::Move;
 use logpipe_probe::wire::{self, CONTROLLERS, Metadata};
 use serde_json::{Value, json};
 
-use super::ask::{self, AskError};
-use super::{Broker, of, ordinal};
+use super::admin::{self, AdminError};
+use super::{Broker, observed, ordinal};
 use crate::desired;
 use crate::desired::names::Component;
 use crate::object::{Kind, Object};
-use crate::observe::Live;
-use crate::status::is_complete;
+use crate::observe::{Live, is_complete};
+use crate::pending::Pending;
 use crate::validate::{Kafka, Pipeline};
 
 /// Partitions on their way at once: what is copied takes disk and network from the lines.
 const AT_ONCE: usize = 20;
-
-/// What is still to come until no broker is there that the manifest does not ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decommission {
-    /// It does not go on until a person acts.
-    pub stalled: bool,
-    /// In words.
-    pub message: String,
-}
-
-impl Decommission {
-    fn waits(message: impl Into<String>) -> Self {
-        Self {
-            stalled: false,
-            message: message.into(),
-        }
-    }
-}
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,46 +37,47 @@ enum Next {
     Refuse(String),
 }
 
-/// Takes the next step. As long as a broker may not go, `desired` keeps it. `forgotten` says beyond how many brokers Kafka
-/// was seen to know no others; it is set when that is seen now.
+/// Takes the next step; what is still to come until no broker is there that the manifest does not ask for. As long as a
+/// broker may not go, `desired` keeps it. `forgotten` says beyond how many brokers Kafka was seen to know no others; it is
+/// set when that is seen now.
 pub(crate) async fn step(
     pipeline: &Pipeline,
     desired: &mut [Object],
     live: &Live,
     forgotten: &mut Option<i32>,
-) -> Option<Decommission> {
+) -> Option<Pending> {
     let kafka = pipeline.kafka.as_ref().filter(|kafka| may_shrink(kafka))?;
-    keep(pipeline, desired, live);
+    keep_replicas(pipeline, desired, live);
     let name = pipeline.names.kafka();
     let set: Option<StatefulSet> = live.typed(Kind::StatefulSet, &name);
-    let there = there(set.as_ref(), live);
+    let there = broker_count(set.as_ref(), live);
     if there > kafka.replicas {
         *forgotten = None;
     } else if *forgotten == Some(kafka.replicas) {
         return None;
     }
-    let Some(brokers) = set.and_then(|set| of(&set, live)) else {
+    let Some(brokers) = set.and_then(|set| observed(&set, live)) else {
         let text = format!("{there} brokers are there: waiting for StatefulSet {name}");
-        return (there > kafka.replicas).then(|| Decommission::waits(text));
+        return (there > kafka.replicas).then(|| Pending::waiting(text));
     };
     if let Some(ending) = brokers.iter().find(|broker| broker.id >= there) {
         let text = format!("waiting for the end of {}", ending.pod);
-        return Some(Decommission::waits(text));
+        return Some(Pending::waiting(text));
     }
     if there > kafka.replicas {
         let (last, pod) = (there - 1, format!("{name}-{}", there - 1));
-        return Some(match clear(kafka, &brokers, last).await {
+        return Some(match move_away(kafka, &brokers, last).await {
             // A new topic or partition might be put on it in this moment.
-            Ok(None) if !topic_is_made(pipeline, live) => Decommission::waits(format!(
+            Ok(None) if !topic_is_made(pipeline, live) => Pending::waiting(format!(
                 "{pod} holds nothing, and goes when the topic is made"
             )),
             Ok(None) => {
                 *replicas(pipeline, desired)? = json!(last);
                 tracing::info!(namespace = pipeline.namespace, pod, "taken away");
-                Decommission::waits(format!("{pod} holds nothing any more and is taken away"))
+                Pending::waiting(format!("{pod} holds nothing any more and is taken away"))
             }
-            Ok(Some(waits)) => waits,
-            Err(error) => Decommission::waits(format!(
+            Ok(Some(pending)) => pending,
+            Err(error) => Pending::waiting(format!(
                 "{pod} is not taken away, because the brokers cannot be asked: {error}"
             )),
         });
@@ -102,12 +85,12 @@ pub(crate) async fn step(
     if brokers.len() != kafka.replicas as usize || brokers.iter().any(|broker| !broker.ready) {
         return None;
     }
-    match forget(kafka, &brokers).await {
+    match unregister_gone(kafka, &brokers).await {
         Ok(None) => {
             *forgotten = Some(kafka.replicas);
             None
         }
-        Ok(waits) => waits,
+        Ok(pending) => pending,
         Err(error) => {
             tracing::debug!(namespace = pipeline.namespace, %error, "not asked for brokers that are gone");
             None
@@ -116,9 +99,9 @@ pub(crate) async fn step(
 }
 
 /// Leaves the StatefulSet the brokers that it has, where the manifest asks for fewer.
-pub(crate) fn keep(pipeline: &Pipeline, desired: &mut [Object], live: &Live) {
+pub(crate) fn keep_replicas(pipeline: &Pipeline, desired: &mut [Object], live: &Live) {
     let set: Option<StatefulSet> = live.typed(Kind::StatefulSet, &pipeline.names.kafka());
-    let there = there(set.as_ref(), live);
+    let there = broker_count(set.as_ref(), live);
     let kafka = pipeline.kafka.as_ref().filter(|kafka| may_shrink(kafka));
     if kafka.is_some_and(|kafka| there > kafka.replicas)
         && let Some(replicas) = replicas(pipeline, desired)
@@ -144,7 +127,7 @@ pub(super) fn replicas<'a>(
 }
 
 /// How many brokers there are: as many as the StatefulSet wants, or, while it is made again, as its pods say.
-fn there(set: Option<&StatefulSet>, live: &Live) -> i32 {
+fn broker_count(set: Option<&StatefulSet>, live: &Live) -> i32 {
     let wanted = set.and_then(|set| set.spec.as_ref()?.replicas);
     let highest = live.pods(Component::Kafka).filter_map(ordinal).max();
     wanted.unwrap_or_else(|| highest.map_or(0, |id| id + 1))
@@ -157,51 +140,46 @@ fn topic_is_made(pipeline: &Pipeline, live: &Live) -> bool {
 
 /// Has the cluster forget brokers that are gone: as long as it waits for one it takes no newer `metadata.version`. Nothing
 /// comes back when it knows none.
-async fn forget(kafka: &Kafka, brokers: &[Broker]) -> Result<Option<Decommission>, AskError> {
-    let mut gone = ask::members(brokers).await?;
+async fn unregister_gone(kafka: &Kafka, brokers: &[Broker]) -> Result<Option<Pending>, AdminError> {
+    let mut gone = admin::members(brokers).await?;
     gone.retain(|member| member.id >= kafka.replicas);
     let Some(last) = gone.last() else {
         return Ok(None);
     };
     if let Some(member) = gone.iter().find(|member| !member.fenced) {
         let text = format!("waiting until Kafka sees that broker {} is gone", member.id);
-        return Ok(Some(Decommission::waits(text)));
+        return Ok(Some(Pending::waiting(text)));
     }
     // Somebody may have made a topic in the moment before one was taken away.
-    if let Some(waits) = clear(kafka, brokers, kafka.replicas).await? {
-        return Ok(Some(waits));
+    if let Some(pending) = move_away(kafka, brokers, kafka.replicas).await? {
+        return Ok(Some(pending));
     }
     for member in &gone {
-        ask::unregister(brokers, member.id).await?;
+        admin::unregister(brokers, member.id).await?;
         tracing::info!(broker = member.id, "the cluster forgets it");
     }
     let text = format!("Kafka forgets broker {}", last.id);
-    Ok(Some(Decommission::waits(text)))
+    Ok(Some(Pending::waiting(text)))
 }
 
 /// Moves copies away from all that shall go; nothing comes back when those from `first` on hold none.
-async fn clear(
+async fn move_away(
     kafka: &Kafka,
     brokers: &[Broker],
     first: i32,
-) -> Result<Option<Decommission>, AskError> {
+) -> Result<Option<Pending>, AdminError> {
     // In this order: a move that ends in between is taken for one that goes on. The other way round, the old and the new
     // place of its copies would count together.
-    let moving = ask::moving(brokers).await?;
-    let metadata = ask::ask(brokers).await?.metadata;
+    let moving = admin::moving(brokers).await?;
+    let metadata = admin::describe_cluster(brokers).await?.metadata;
     let pods: Vec<i32> = brokers.iter().map(|broker| broker.id).collect();
     let message = match next(&metadata, &moving, &pods, kafka.replicas) {
         Next::Empty => return Ok(None),
-        Next::Refuse(message) => {
-            return Ok(Some(Decommission {
-                stalled: true,
-                message,
-            }));
-        }
+        Next::Refuse(why) => return Ok(Some(Pending::stalled(why))),
         Next::Wait(why) => why,
         Next::Move(left, moves) => {
             if !moves.is_empty() {
-                ask::reassign(brokers, &moves).await?;
+                admin::reassign(brokers, &moves).await?;
             }
             let stay = kafka.replicas;
             format!(
@@ -211,7 +189,7 @@ async fn clear(
     };
     let mut copies = metadata.partitions.iter().flat_map(|one| &one.replicas);
     let holds = copies.any(|id| *id >= first);
-    Ok(holds.then(|| Decommission::waits(message)))
+    Ok(holds.then(|| Pending::waiting(message)))
 }
 
 /// Which copies move next. `moving` are on their way already, and `pods` are the brokers that have one.
@@ -247,7 +225,7 @@ fn next(metadata: &Metadata, moving: &[(String, i32)], pods: &[i32], stay: i32) 
         if moves.len() >= room {
             continue;
         }
-        let Some(replicas) = elsewhere(partition, &staying, stay, &mut copies) else {
+        let Some(replicas) = reassigned(partition, &staying, stay, &mut copies) else {
             let needed = partition.replicas.len();
             return Next::Wait(format!(
                 "{partition} has {needed} copies, and {} of the {stay} brokers that stay take part",
@@ -287,7 +265,7 @@ fn out_of_reach(partition: &wire::Partition) -> String {
 
 /// The same copies without those on brokers that shall go. The order stays: the first one is where the leader should be.
 /// Another rack goes before fewer copies.
-fn elsewhere(
+fn reassigned(
     partition: &wire::Partition,
     staying: &[&wire::Broker],
     stay: i32,

@@ -16,22 +16,22 @@ use crate::observe::Live;
 use crate::validate::Pipeline;
 
 /// How long a broker may take to hand over and to end. More than a few seconds are waiting.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+const HANDOVER: SignedDuration = SignedDuration::from_secs(10);
 
-/// Leaves the StatefulSet none.
-pub(crate) fn none(pipeline: &Pipeline, desired: &mut [Object]) {
+/// Has the StatefulSet run no broker.
+pub(crate) fn scale_to_zero(pipeline: &Pipeline, desired: &mut [Object]) {
     if let Some(replicas) = replicas(pipeline, desired) {
         *replicas = json!(0);
     }
 }
 
-/// Waits no longer for those that have been ending for a while. What is refused is tried again at the next look.
-pub(crate) async fn hurry(client: &Client, namespace: &str, live: &Live) {
+/// Waits no longer for those that have been ending for a while. What is refused is tried again at the next reconciliation.
+pub(crate) async fn shorten_grace(client: &Client, namespace: &str, live: &Live) {
     let now = Timestamp::now();
     for pod in live.pods(Component::Kafka).filter(|pod| is_late(pod, now)) {
         let outcome = evict(client, namespace, &pod.name_any(), pod.uid(), Some(1)).await;
         if let Err(error) = outcome {
-            tracing::debug!(namespace, pod = pod.name_any(), %error, "not hurried");
+            tracing::debug!(namespace, pod = pod.name_any(), %error, "the grace period was not shortened");
         }
     }
 }
@@ -41,8 +41,8 @@ fn is_late(pod: &Pod, now: Timestamp) -> bool {
     let metadata = &pod.metadata;
     let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or(0));
     let over = metadata.deletion_timestamp.as_ref();
-    // One whose time is nearly over was hurried before.
-    over.is_some_and(|over| grace > PATIENCE && now.duration_since(over.0 - grace) > PATIENCE)
+    // One whose time is nearly over had it shortened before.
+    over.is_some_and(|over| grace > HANDOVER && now.duration_since(over.0 - grace) > HANDOVER)
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_is_hurried_once_when_it_has_had_its_time() {
+    fn a_grace_period_is_shortened_once_when_a_broker_has_had_its_time() {
         let now: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
         assert!(!is_late(&Pod::default(), now));
         assert!(!is_late(&pod("2026-01-01T00:03:55Z", 120), now));

@@ -7,10 +7,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Client;
 use logpipe_probe::wire::CONTROLLERS;
 
-use super::ask::{self, Seen};
-use super::{Broker, evict, of};
+use super::admin::{self, ClusterState};
+use super::{Broker, evict, observed};
 use crate::object::Kind;
 use crate::observe::Live;
+use crate::pending::Pending;
 use crate::validate::Pipeline;
 
 /// What comes next.
@@ -26,16 +27,16 @@ enum Next {
     Restart(Broker),
 }
 
-/// Restarts the next broker, if one may go; what is still to come, in words, when something is.
-pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> Option<String> {
+/// Restarts the next broker, if one may go; what is still to come until each has the current template.
+pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> Option<Pending> {
     let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
     // More than the manifest says, while some are on their way out.
     let replicas = set.spec.as_ref()?.replicas?;
-    let brokers = of(&set, live)?;
+    let brokers = observed(&set, live)?;
     let outdated = brokers.iter().filter(|broker| broker.outdated).count();
-    let next = match first(&brokers, replicas) {
-        Next::Ask => match ask::ask(&brokers).await {
-            Ok(seen) => second(&brokers, replicas, &seen),
+    let next = match by_pods(&brokers, replicas) {
+        Next::Ask => match admin::describe_cluster(&brokers).await {
+            Ok(cluster) => by_cluster(&brokers, replicas, &cluster),
             Err(error) => Next::Wait(format!("the brokers cannot be asked: {error}")),
         },
         next => next,
@@ -51,13 +52,13 @@ pub(crate) async fn step(client: &Client, pipeline: &Pipeline, live: &Live) -> O
         }
         Next::Wait(why) => why,
     };
-    Some(format!(
+    Some(Pending::waiting(format!(
         "{outdated} of {replicas} brokers still have what was before: {what}"
-    ))
+    )))
 }
 
-/// What the pods alone say.
-fn first(brokers: &[Broker], replicas: i32) -> Next {
+/// What comes next by the pods alone.
+fn by_pods(brokers: &[Broker], replicas: i32) -> Next {
     let outdated = |broker: &&Broker| broker.outdated;
     if !brokers.iter().any(|broker| broker.outdated) {
         return Next::Done;
@@ -84,30 +85,40 @@ fn first(brokers: &[Broker], replicas: i32) -> Next {
     }
 }
 
-/// What Kafka says. The leader of the controllers is the last one to go: each change of it is a pause.
-fn second(brokers: &[Broker], replicas: i32, seen: &Seen) -> Next {
-    if let Some(why) = unsettled(brokers, replicas, seen) {
+/// What comes next by what Kafka reports. The leader of the controllers is the last one to go: each change of it is a
+/// pause.
+fn by_cluster(brokers: &[Broker], replicas: i32, cluster: &ClusterState) -> Next {
+    if let Some(why) = unsettled(brokers, replicas, cluster) {
         return Next::Wait(why);
     }
     let next = brokers
         .iter()
         .filter(|broker| broker.outdated)
-        .max_by_key(|broker| (broker.id != seen.leader, broker.id));
+        .max_by_key(|broker| (broker.id != cluster.leader, broker.id));
     next.map_or(Next::Done, |broker| Next::Restart(broker.clone()))
 }
 
 /// What is missing until every broker, copy and controller is where the others are.
-pub(super) fn unsettled(brokers: &[Broker], replicas: i32, seen: &Seen) -> Option<String> {
-    let alive = |broker: &&Broker| seen.metadata.is_alive(broker.id);
+pub(super) fn unsettled(
+    brokers: &[Broker],
+    replicas: i32,
+    cluster: &ClusterState,
+) -> Option<String> {
+    let alive = |broker: &&Broker| cluster.metadata.is_alive(broker.id);
     if let Some(missing) = brokers.iter().find(|broker| !alive(broker)) {
         return Some(format!("{} is not in the cluster yet", missing.pod));
     }
-    if let Some(partition) = seen.metadata.behind() {
+    if let Some(partition) = cluster.metadata.behind() {
         return Some(format!("{partition} misses copies"));
     }
-    let newest = seen.voters.iter().map(|voter| voter.end).max().unwrap_or(0);
+    let newest = cluster
+        .voters
+        .iter()
+        .map(|voter| voter.end)
+        .max()
+        .unwrap_or(0);
     (0..replicas.min(CONTROLLERS)).find_map(|id| {
-        match seen.voters.iter().find(|voter| voter.id == id) {
+        match cluster.voters.iter().find(|voter| voter.id == id) {
             None => Some(format!("broker {id} is no controller yet")),
             Some(voter) if voter.end + CAUGHT_UP < newest => {
                 Some(format!("controller {id} is behind"))
@@ -140,8 +151,8 @@ mod tests {
             .collect()
     }
 
-    fn healthy() -> Seen {
-        Seen {
+    fn healthy() -> ClusterState {
+        ClusterState {
             metadata: Metadata {
                 brokers: vec![alive(0), alive(1), alive(2)],
                 partitions: Vec::new(),
@@ -172,9 +183,9 @@ mod tests {
 
     #[test]
     fn nobody_is_restarted_without_a_reason() {
-        assert_eq!(first(&three([false; 3], [true; 3]), 3), Next::Done);
+        assert_eq!(by_pods(&three([false; 3], [true; 3]), 3), Next::Done);
         assert_eq!(
-            first(&three([false; 3], [true, false, true]), 3),
+            by_pods(&three([false; 3], [true, false, true]), 3),
             Next::Done
         );
     }
@@ -182,18 +193,18 @@ mod tests {
     #[test]
     fn one_that_does_not_work_is_the_first() {
         let brokers = three([true; 3], [true, false, true]);
-        assert_eq!(restarts(first(&brokers, 3)), 1);
+        assert_eq!(restarts(by_pods(&brokers, 3)), 1);
     }
 
     #[test]
     fn one_that_may_recover_does_not_follow_another_into_bad_settings() {
         let mut brokers = three([false, true, true], [false, false, true]);
-        match first(&brokers, 3) {
+        match by_pods(&brokers, 3) {
             Next::Wait(why) => assert_eq!(why, "shop-kafka-0 is not ready yet"),
             other => panic!("{other:?}"),
         }
         brokers[1].runs = false;
-        assert_eq!(restarts(first(&brokers, 3)), 1);
+        assert_eq!(restarts(by_pods(&brokers, 3)), 1);
     }
 
     #[test]
@@ -203,7 +214,7 @@ mod tests {
             broker.runs = false;
         }
         for id in 0..3 {
-            assert_eq!(restarts(first(&brokers, 3)), id);
+            assert_eq!(restarts(by_pods(&brokers, 3)), id);
             // It starts, and has no quorum yet.
             brokers[id as usize].outdated = false;
         }
@@ -212,16 +223,19 @@ mod tests {
     #[test]
     fn nobody_goes_while_another_one_is_away() {
         let brokers = three([true, true, false], [true, true, false]);
-        assert!(matches!(first(&brokers, 3), Next::Wait(_)));
-        assert!(matches!(first(&brokers[..2], 3), Next::Wait(_)));
+        assert!(matches!(by_pods(&brokers, 3), Next::Wait(_)));
+        assert!(matches!(by_pods(&brokers[..2], 3), Next::Wait(_)));
     }
 
     #[test]
     fn the_leader_of_the_controllers_is_the_last() {
         let ready = [true; 3];
-        assert_eq!(restarts(second(&three([true; 3], ready), 3, &healthy())), 1);
+        assert_eq!(
+            restarts(by_cluster(&three([true; 3], ready), 3, &healthy())),
+            1
+        );
         let one_left = three([false, false, true], ready);
-        assert_eq!(restarts(second(&one_left, 3, &healthy())), 2);
+        assert_eq!(restarts(by_cluster(&one_left, 3, &healthy())), 2);
     }
 
     #[test]
@@ -247,7 +261,7 @@ mod tests {
             (slow, "behind"),
             (observer, "no controller"),
         ] {
-            match second(&brokers, 3, &seen) {
+            match by_cluster(&brokers, 3, &seen) {
                 Next::Wait(text) => assert!(text.contains(why), "{text}"),
                 other => panic!("{other:?}"),
             }
@@ -257,6 +271,6 @@ mod tests {
     #[test]
     fn a_single_broker_is_restarted_at_once() {
         let brokers = three([true; 3], [true; 3]);
-        assert_eq!(restarts(first(&brokers[..1], 1)), 0);
+        assert_eq!(restarts(by_pods(&brokers[..1], 1)), 0);
     }
 }

@@ -7,12 +7,12 @@ use logpipe_api::pipeline::Suspend;
 use logpipe_api::settings::Settings;
 
 use super::names::Component;
-use super::pod::{self, Usual};
+use super::pod::{self, Defaults};
 use super::{checkpoint, metadata};
 use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
 
-const USUAL: Usual<'_> = Usual {
+const DEFAULTS: Defaults<'_> = Defaults {
     cpu: "250m",
     memory: "512Mi",
     memory_limit: "1Gi",
@@ -104,8 +104,8 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     volumes.push(pod::scratch("tmp", "64Mi"));
     mounts.push(pod::mount("tmp", "/tmp"));
     let mut container = pod::worker(pipeline, "etl", env(pipeline));
-    pod::observe(&mut container, pod::METRICS);
-    container.resources = Some(pod::resources(USUAL, pipeline.etl.resources.as_ref()));
+    pod::expose_metrics(&mut container, pod::METRICS);
+    container.resources = Some(pod::resources(DEFAULTS, pipeline.etl.resources.as_ref()));
     container.volume_mounts = Some(mounts);
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container]);
     spec.service_account_name = Some(account_name(pipeline));

@@ -18,7 +18,7 @@ use logpipe_api::pipeline::metadata_version;
 use logpipe_probe::wire::{CLIENT_PORT, CONTROLLERS};
 
 use super::names::{self, Component};
-use super::pod::{self, Usual};
+use super::pod::{self, Defaults};
 use super::{kept_metadata, metadata};
 use crate::object::{Kind, Object};
 use crate::validate::{Kafka, Pipeline};
@@ -28,7 +28,7 @@ const FILES: &str = "/etc/logpipe/kafka";
 /// The file with the level that a new cluster begins with.
 const METADATA_VERSION: &str = "metadata-version";
 
-/// Where the program is that looks whether the broker is ready.
+/// Where the program is that checks whether the broker is ready.
 const PROBE: &str = "/opt/logpipe/logpipe-probe";
 const PROBE_FOLDER: &str = "/opt/logpipe";
 
@@ -39,7 +39,7 @@ const PORTS: [(&str, u16); 3] = [
     ("controller", CONTROLLER_PORT),
     ("internal", 9094),
 ];
-const USUAL: Usual<'_> = Usual {
+const DEFAULTS: Defaults<'_> = Defaults {
     cpu: "250m",
     memory: "1Gi",
     memory_limit: "1Gi",
@@ -295,7 +295,7 @@ fn container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         command: Some(vec!["/bin/sh".to_owned(), format!("{FILES}/start.sh")]),
         env: Some(env),
         ports: Some(PORTS.map(port).into()),
-        resources: Some(pod::resources(USUAL, kafka.resources.as_ref())),
+        resources: Some(pod::resources(DEFAULTS, kafka.resources.as_ref())),
         // A broker opens its port when it has recovered its log and was let in by the controllers: minutes
         // after a crash with a large disk. It is never killed because others are gone: that is only for the
         // readiness to say.
@@ -331,7 +331,7 @@ fn probe_container(pipeline: &Pipeline, kafka: &Kafka) -> Container {
         command: Some(vec!["/usr/local/bin/logpipe-probe".to_owned()]),
         args: Some(vec!["install".to_owned(), PROBE.to_owned()]),
         resources: Some(pod::resources_beside(
-            Usual {
+            Defaults {
                 cpu: "10m",
                 memory: "16Mi",
                 memory_limit: "64Mi",
@@ -411,7 +411,7 @@ mod tests {
             .env("LOGPIPE_RACK", "")
             .output()
             .unwrap();
-        // Code 3 is told as `Stalled`.
+        // Code 3 is reported as `Stalled`.
         assert_eq!(outcome.status.code(), Some(3));
         let words = String::from_utf8(outcome.stderr).unwrap();
         for part in [label, "1.35", "worker-17", "delete the pod"] {

@@ -23,10 +23,7 @@ use logpipe_api::pipeline::{
 use logpipe_api::settings::{MetricsSettings, Settings};
 
 use super::names::{self, Component};
-use crate::validate::Pipeline;
-
-/// The folder under which each Secret is a folder, and each of its keys a file.
-pub const SECRETS: &str = "/etc/logpipe/secrets";
+use crate::validate::{Pipeline, SECRETS};
 
 /// The user that our processes run as; also that of the official Kafka image.
 const USER: i64 = 1000;
@@ -34,7 +31,7 @@ const USER: i64 = 1000;
 /// What a component is given when the manifest does not say: CPU and memory it is sure of, and the memory it
 /// cannot exceed. CPU has no limit: a limit throttles where the node has room.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usual<'a> {
+pub(super) struct Defaults<'a> {
     pub(super) cpu: &'a str,
     pub(super) memory: &'a str,
     pub(super) memory_limit: &'a str,
@@ -170,17 +167,17 @@ pub(super) fn worker(pipeline: &Pipeline, role: &str, env: Vec<EnvVar>) -> Conta
     }
 }
 
-/// The port on which the producer and the ETL workers tell metrics, and the one of the generator beside a producer.
+/// The port on which the producer and the ETL workers serve metrics, and the one of the generator beside a producer.
 pub(super) const METRICS: (&str, u16) = ("metrics", 9464);
 pub(super) const GENERATOR_METRICS: (&str, u16) = ("metrics-gen", 9465);
 
-/// Lets a worker tell its metrics there, and makes it ready when the port answers.
-pub(super) fn observe(container: &mut Container, (name, port): (&str, u16)) {
+/// Has a worker serve its metrics there, and makes it ready when the port answers.
+pub(super) fn expose_metrics(container: &mut Container, (name, port): (&str, u16)) {
     let settings = MetricsSettings {
         listen: Some(format!("[::]:{port}")),
     };
-    let told = container.env.get_or_insert_default();
-    told.extend(env(settings.to_env()));
+    let variables = container.env.get_or_insert_default();
+    variables.extend(env(settings.to_env()));
     container.ports = Some(vec![ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -247,7 +244,7 @@ pub(super) fn env_field(name: &str, field: &str) -> EnvVar {
 }
 
 /// The manifest's resources, and the component's own where it says nothing.
-pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> ResourceRequirements {
+pub(super) fn resources(defaults: Defaults<'_>, asked: Option<&Resources>) -> ResourceRequirements {
     let none = Resources::default();
     let asked = asked.unwrap_or(&none);
     let mut requests = amounts(asked.requests.as_ref());
@@ -258,10 +255,13 @@ pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> Resource
     let asked_memory = limits.get("memory").cloned();
     requests
         .entry(memory.clone())
-        .or_insert_with(|| asked_memory.unwrap_or_else(|| quantity(usual.memory)));
+        .or_insert_with(|| asked_memory.unwrap_or_else(|| quantity(defaults.memory)));
     if !requests.contains_key("cpu") {
         let cpu = limits.get("cpu").cloned();
-        requests.insert("cpu".to_owned(), cpu.unwrap_or_else(|| quantity(usual.cpu)));
+        requests.insert(
+            "cpu".to_owned(),
+            cpu.unwrap_or_else(|| quantity(defaults.cpu)),
+        );
     }
     let alone = asked
         .requests
@@ -269,7 +269,7 @@ pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> Resource
         .and_then(|requests| requests.memory.as_deref());
     limits
         .entry(memory)
-        .or_insert_with(|| quantity(alone.unwrap_or(usual.memory_limit)));
+        .or_insert_with(|| quantity(alone.unwrap_or(defaults.memory_limit)));
     ResourceRequirements {
         requests: Some(requests),
         limits: Some(limits),
@@ -280,17 +280,17 @@ pub(super) fn resources(usual: Usual<'_>, asked: Option<&Resources>) -> Resource
 /// The component's own, and the CPU limit of a container that the manifest says more of: a quota that counts limits
 /// takes no pod in which one has none.
 pub(super) fn resources_beside(
-    usual: Usual<'_>,
+    defaults: Defaults<'_>,
     other: Option<&Resources>,
 ) -> ResourceRequirements {
     let limits = other.and_then(|other| other.limits.as_ref());
     let cpu = limits.and_then(|limits| limits.cpu.clone());
     let only = |cpu| Amounts { cpu, memory: None };
     let asked = Resources {
-        requests: Some(only(Some(usual.cpu.to_owned()))),
+        requests: Some(only(Some(defaults.cpu.to_owned()))),
         limits: Some(only(cpu)),
     };
-    resources(usual, Some(&asked))
+    resources(defaults, Some(&asked))
 }
 
 fn amounts(amounts: Option<&Amounts>) -> BTreeMap<String, Quantity> {
@@ -435,7 +435,7 @@ pub(super) fn nodes_with(label: &str) -> Affinity {
 mod tests {
     use super::*;
 
-    const USUAL: Usual<'_> = Usual {
+    const DEFAULTS: Defaults<'_> = Defaults {
         cpu: "250m",
         memory: "512Mi",
         memory_limit: "1Gi",
@@ -443,7 +443,7 @@ mod tests {
 
     fn asked(json: &str) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
         let asked: Resources = serde_json::from_str(json).unwrap();
-        let resources = resources(USUAL, Some(&asked));
+        let resources = resources(DEFAULTS, Some(&asked));
         (resources.requests.unwrap(), resources.limits.unwrap())
     }
 

@@ -10,11 +10,11 @@ use logpipe_api::settings::Settings;
 
 use super::metadata;
 use super::names::Component;
-use super::pod::{self, Usual};
+use super::pod::{self, Defaults};
 use crate::object::{Kind, Object};
 use crate::validate::{Pipeline, SOURCE_DIR, Source};
 
-const USUAL: Usual<'_> = Usual {
+const DEFAULTS: Defaults<'_> = Defaults {
     cpu: "50m",
     memory: "64Mi",
     memory_limit: "256Mi",
@@ -60,17 +60,17 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
         "{}Mi",
         (128 + LANE_MIB * pipeline.topic.partitions).max(256)
     );
-    let usual = Usual {
+    let defaults = Defaults {
         memory_limit: &memory_limit,
-        ..USUAL
+        ..DEFAULTS
     };
-    let resources = pod::resources(usual, source.resources.as_ref());
+    let resources = pod::resources(defaults, source.resources.as_ref());
     let data = pod::mount("data", SOURCE_DIR);
     let mut variables = source.producer.to_env();
     variables.extend(pipeline.kafka_settings.to_env());
     variables.insert(SMALL_PAGES.0.to_owned(), SMALL_PAGES.1.to_owned());
     let mut producer = pod::worker(pipeline, "produce", pod::env(variables));
-    pod::observe(&mut producer, pod::METRICS);
+    pod::expose_metrics(&mut producer, pod::METRICS);
     producer.resources = Some(resources.clone());
     let mut mounts = vec![data.clone()];
     mounts.extend(secrets);
@@ -94,7 +94,7 @@ fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {
         let mut container = pod::worker(pipeline, "generate", pod::env(generator.to_env()));
         // When all lines are written it stays: a container of a StatefulSet that ends is started again.
         container.args = Some(vec!["generate".to_owned(), "--stay".to_owned()]);
-        pod::observe(&mut container, pod::GENERATOR_METRICS);
+        pod::expose_metrics(&mut container, pod::GENERATOR_METRICS);
         container.resources = Some(resources);
         container.volume_mounts = Some(vec![data]);
         containers.insert(0, container);

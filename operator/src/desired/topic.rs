@@ -7,11 +7,11 @@ use logpipe_api::settings::Settings;
 
 use super::metadata;
 use super::names::{self, Component};
-use super::pod::{self, Usual};
+use super::pod::{self, Defaults};
 use crate::object::{Kind, Object};
 use crate::validate::Pipeline;
 
-const USUAL: Usual<'_> = Usual {
+const DEFAULTS: Defaults<'_> = Defaults {
     cpu: "20m",
     memory: "64Mi",
     memory_limit: "256Mi",
@@ -52,7 +52,7 @@ fn template(pipeline: &Pipeline) -> PodTemplateSpec {
     let (volumes, mounts) = pod::secrets(&pipeline.kafka_secrets);
     let mut container = pod::worker(pipeline, "topic", pod::env(variables));
     let beside = pipeline.etl.resources.as_ref();
-    container.resources = Some(pod::resources_beside(USUAL, beside));
+    container.resources = Some(pod::resources_beside(DEFAULTS, beside));
     container.volume_mounts = (!mounts.is_empty()).then_some(mounts);
     let mut spec = pod::spec(pipeline, 10, vec![container]);
     // In the same pod again, whose last message says why.

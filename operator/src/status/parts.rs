@@ -8,12 +8,13 @@ use logpipe_api::pipeline::Suspend;
 use logpipe_probe::wire::CONTROLLERS;
 
 use super::{Applied, Reason, pods};
-use crate::brokers::level::Level;
 use crate::brokers::ordinal;
 use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::Kind;
-use crate::observe::Live;
+use crate::observe::pods::{is_ready, unready_since};
+use crate::observe::{Live, is_complete, ready_replicas};
+use crate::pending::Pending;
 use crate::validate::Pipeline;
 
 /// How long brokers may take to find together: a log of some size is read again after a crash.
@@ -51,6 +52,14 @@ impl Part {
             ..Self::pending(reason, message)
         }
     }
+
+    fn unfinished(pending: &Pending, waits: Reason, refused: Reason) -> Self {
+        if pending.stalled {
+            Self::stalled(refused, &pending.message)
+        } else {
+            Self::pending(waits, &pending.message)
+        }
+    }
 }
 
 /// Each part with its condition, in the order in which they depend on one another.
@@ -77,37 +86,33 @@ fn kafka(applied: &Applied<'_>) -> Part {
         );
     };
     let set = set(applied, &pipeline.names.kafka());
-    let ready = set
-        .as_ref()
-        .map_or(0, |set| stay(applied.live, Component::Kafka, set));
-    if let Some(leaving) = applied.leaving {
+    let ready = set.as_ref().map_or(0, |set| {
+        ready_and_staying(applied.live, Component::Kafka, set)
+    });
+    if let Some(leaving) = &applied.steps.leaving {
         let staying = applied.live.pods(Component::Kafka);
         let staying = staying.filter(|pod| ordinal(pod).is_some_and(|id| id < kafka.replicas));
-        return trouble_of(staying, applied.now).unwrap_or_else(|| {
-            if leaving.stalled {
-                Part::stalled(Reason::BrokersLeavingRefused, &leaving.message)
-            } else {
-                Part::pending(Reason::BrokersLeaving, &leaving.message)
-            }
-        });
+        let (waits, refused) = (Reason::BrokersLeaving, Reason::BrokersLeavingRefused);
+        return trouble_of(staying, applied.now)
+            .unwrap_or_else(|| Part::unfinished(leaving, waits, refused));
     }
     if let Some(growing) = growing(applied, Component::Kafka) {
         return growing;
     }
     let text = format!("{ready} of {} brokers are ready", kafka.replicas);
-    if let (true, Some(restarts)) = (ready >= kafka.replicas, applied.restarts) {
-        return Part::pending(Reason::BrokersRestarting, restarts);
+    if let (true, Some(restarts)) = (ready >= kafka.replicas, &applied.steps.restarts) {
+        return Part::pending(Reason::BrokersRestarting, &restarts.message);
     }
     if ready >= kafka.replicas {
-        return match applied.level {
-            Some(Ok(Level {
-                refused: Some(why), ..
-            })) => Part::stalled(Reason::MetadataVersionRefused, why),
-            Some(Err(why)) => Part::ready(
+        return match &applied.steps.metadata_version.pending {
+            Some(refused) if refused.stalled => {
+                Part::stalled(Reason::MetadataVersionRefused, &refused.message)
+            }
+            Some(Pending { message, .. }) => Part::ready(
                 Reason::BrokersReady,
-                format!("{text}; their metadata.version is not looked at yet: {why}"),
+                format!("{text}; their metadata.version is not looked at yet: {message}"),
             ),
-            _ => Part::ready(Reason::BrokersReady, text),
+            None => Part::ready(Reason::BrokersReady, text),
         };
     }
     let trouble = trouble(applied, Component::Kafka);
@@ -133,7 +138,7 @@ fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
         let name = format!("{}-{id}", applied.pipeline.names.kafka());
         let mut pods = applied.live.pods(Component::Kafka);
         let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name));
-        let since = pod.and_then(pods::unready_since);
+        let since = pod.and_then(unready_since);
         since.is_some_and(|since| applied.now.duration_since(since) >= QUORUM_TAKES)
     })
 }
@@ -176,13 +181,6 @@ fn topic(applied: &Applied<'_>, kafka: &Part) -> Part {
     })
 }
 
-/// Whether a Job has done its work.
-pub fn is_complete(job: &Job) -> bool {
-    job.status
-        .as_ref()
-        .is_some_and(|status| status.succeeded.unwrap_or(0) > 0)
-}
-
 fn source(applied: &Applied<'_>, topic: &Part) -> Part {
     let pipeline = applied.pipeline;
     if pipeline.source.is_none() {
@@ -200,7 +198,7 @@ fn source(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the source waits for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied.live, Component::Source, &set);
+    let ready = ready_and_staying(applied.live, Component::Source, &set);
     if current_replicas(&set, ready) >= 1 {
         return Part::ready(Reason::SourceRunning, "lines come in");
     }
@@ -225,7 +223,7 @@ fn etl(applied: &Applied<'_>, topic: &Part) -> Part {
             format!("the workers wait for the topic: {}", topic.message),
         );
     };
-    let ready = stay(applied.live, Component::Etl, &set);
+    let ready = ready_and_staying(applied.live, Component::Etl, &set);
     let all = pipeline.etl.replicas;
     let mut text = format!("{ready} of {all} workers are ready");
     let partitions = pipeline.topic.partitions as i32;
@@ -270,26 +268,13 @@ fn trouble_of<'a>(mut pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Op
 }
 
 fn growing(applied: &Applied<'_>, component: Component) -> Option<Part> {
-    let mut growing = applied.growing.iter();
-    let growth = growing.find(|growth| growth.component == component)?;
-    Some(if growth.stalled {
-        Part::stalled(Reason::VolumesRefused, &growth.message)
-    } else {
-        Part::pending(Reason::VolumesGrowing, &growth.message)
-    })
+    let (waits, refused) = (Reason::VolumesGrowing, Reason::VolumesRefused);
+    let growing = applied.steps.growing.get(&component)?;
+    Some(Part::unfinished(growing, waits, refused))
 }
 
 fn set(applied: &Applied<'_>, name: &str) -> Option<StatefulSet> {
     applied.live.typed(Kind::StatefulSet, name)
-}
-
-/// The pods of a StatefulSet that are ready, as far as its controller has seen the set as it is now.
-pub fn ready_replicas(set: &StatefulSet) -> i32 {
-    let Some(status) = &set.status else { return 0 };
-    if status.observed_generation < set.metadata.generation {
-        return 0;
-    }
-    status.ready_replicas.unwrap_or(0)
 }
 
 /// Those of them that have the current template: the others run what the manifest said before.
@@ -302,9 +287,8 @@ fn current_replicas(set: &StatefulSet, ready: i32) -> i32 {
 }
 
 /// Those of them that stay: a pod that ends counts as ready for its controller until its port is closed.
-pub(super) fn stay(live: &Live, component: Component, set: &StatefulSet) -> i32 {
+pub(super) fn ready_and_staying(live: &Live, component: Component, set: &StatefulSet) -> i32 {
     let pods = live.pods(component);
-    let ending =
-        pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && pods::is_ready(pod));
+    let ending = pods.filter(|pod| pod.metadata.deletion_timestamp.is_some() && is_ready(pod));
     (ready_replicas(set) - ending.count() as i32).max(0)
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a pod, in words. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::Reason;
 use crate::desired::names::COMPONENT;
 use crate::object::{Kind, Object};
 use crate::observe::Live;
+use crate::observe::pods::containers;
 
 /// Bytes of a process' last words that stand in a condition.
 const WORDS: usize = 600;
@@ -75,8 +76,8 @@ pub fn are_missing(object: &Object, live: &Live) -> bool {
 
 /// What to do about pods that are missing.
 pub fn not_made(object: &Object) -> String {
-    let kind = object.kind.resource();
-    let (what, name) = (kind.kind.to_lowercase(), object.name());
+    let kind = object.kind.as_str();
+    let (what, name) = (kind.to_lowercase(), object.name());
     let namespace = object
         .value
         .metadata
@@ -84,43 +85,8 @@ pub fn not_made(object: &Object) -> String {
         .as_deref()
         .unwrap_or_default();
     format!(
-        "not all pods of {} {name} are made: kubectl describe {what} {name} -n {namespace} says why",
-        kind.kind
+        "not all pods of {kind} {name} are made: kubectl describe {what} {name} -n {namespace} says why"
     )
-}
-
-/// Whether its probes say so. One that ends may still be ready.
-pub fn is_ready(pod: &Pod) -> bool {
-    ready_condition(pod).is_some_and(|ready| ready.status == "True")
-}
-
-/// Since when it is not.
-pub fn unready_since(pod: &Pod) -> Option<Timestamp> {
-    let ready = ready_condition(pod).filter(|ready| ready.status != "True")?;
-    ready.last_transition_time.as_ref().map(|time| time.0)
-}
-
-fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let mut conditions = conditions.iter();
-    conditions.find(|condition| condition.type_ == "Ready")
-}
-
-/// Whether the process of this container runs now.
-pub fn is_running(pod: &Pod, container: &str) -> bool {
-    let mut own = containers(pod).filter(|status| status.name == container);
-    own.any(|status| {
-        let state = status.state.as_ref();
-        state.is_some_and(|state| state.running.is_some())
-    })
-}
-
-/// Those that come first, too: nothing starts before they have ended well.
-fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let status = pod.status.as_ref();
-    let first = status.and_then(|status| status.init_container_statuses.as_ref());
-    let statuses = status.and_then(|status| status.container_statuses.as_ref());
-    first.into_iter().chain(statuses).flatten()
 }
 
 fn unschedulable(pod: &Pod) -> Option<&str> {
@@ -296,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_causes_and_the_command_for_more() {
+    fn an_error_is_reported_with_its_causes_and_the_command_for_more() {
         let trouble = trouble(
             &pod(ended(1, "connecting\nbroker is down.\n")),
             Timestamp::UNIX_EPOCH,
@@ -313,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_java_program_the_exception_is_told() {
+    fn of_a_java_program_the_exception_is_reported() {
         let words =
             "ERROR Exiting\nConfigException: Invalid value never\n\tat a.B.c(D.java:1)\n\tat e.F";
         assert_eq!(last_words(words), "ConfigException: Invalid value never");

@@ -9,7 +9,7 @@ mod crashes;
 mod decommission;
 mod edits;
 mod fake;
-mod level;
+mod metadata_version;
 mod real;
 mod server;
 mod volumes;
@@ -21,7 +21,7 @@ use fake::FakeApi;
 use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
 use logpipe_operator::config::Config;
-use logpipe_operator::reconcile;
+use logpipe_operator::error::Error;
 use serde_json::{Value, json};
 use server::Server;
 
@@ -83,7 +83,7 @@ fn edit(api: &FakeApi, spec: &Value) {
     api.put(PIPELINE, object);
 }
 
-async fn look(api: &FakeApi) -> Result<(), reconcile::Error> {
+async fn look(api: &FakeApi) -> Result<(), Error> {
     Server::fake(api).look().await
 }
 

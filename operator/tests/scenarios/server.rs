@@ -10,6 +10,7 @@ use kube::{Client, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_operator::Kind;
 use logpipe_operator::context::Context;
+use logpipe_operator::error::Error;
 use logpipe_operator::reconcile;
 use serde_json::{Value, json};
 
@@ -83,7 +84,7 @@ impl Server {
     }
 
     /// One look at the pipeline, by an operator that has just started.
-    pub(crate) async fn look(&self) -> Result<(), reconcile::Error> {
+    pub(crate) async fn look(&self) -> Result<(), Error> {
         let api: Api<LogPipeline> = Api::namespaced(self.admin.clone(), &self.namespace);
         let Some(object) = api.get_opt(NAME).await.unwrap() else {
             return Ok(());

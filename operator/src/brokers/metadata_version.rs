@@ -8,18 +8,19 @@ use logpipe_api::pipeline::metadata_version::name;
 use logpipe_probe::wire::features::Levels;
 
 use super::roll::unsettled;
-use super::{Broker, ask, of};
+use super::{Broker, admin, observed};
 use crate::object::Kind;
 use crate::observe::Live;
-use crate::validate::Pipeline;
+use crate::pending::Pending;
+use crate::validate::{Kafka, Pipeline};
 
 /// How `metadata.version` is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// The one that the cluster has, by its name.
-    pub finalised: String,
-    /// Why it cannot be the one that the manifest asks for, and the remedy.
-    pub refused: Option<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataVersion {
+    /// The one that the cluster has, by its name, as soon as that is known.
+    pub finalised: Option<String>,
+    /// Why it is not looked at yet, or cannot be the one that the manifest asks for.
+    pub pending: Option<Pending>,
 }
 
 /// What was found, and for which template and which wish.
@@ -27,8 +28,7 @@ pub struct Level {
 pub(crate) struct Found {
     revision: String,
     wanted: Option<i16>,
-    /// How it is.
-    pub(crate) level: Level,
+    version: MetadataVersion,
 }
 
 /// What is to be done.
@@ -42,70 +42,80 @@ enum Decision {
     Refuse(String),
 }
 
-/// Looks at `metadata.version` and raises it; the error is why that has to wait. `known` is what was found before: while
-/// neither the template nor the manifest has another one, nothing is asked. Nothing comes back while brokers are on
-/// their way.
+/// Reads `metadata.version` and raises it. `found` is what was found before: while neither the template nor the
+/// manifest has another one, nothing is asked. Nothing is known while brokers are on their way.
 pub(crate) async fn step(
     pipeline: &Pipeline,
     live: &Live,
-    known: Option<&Found>,
-) -> Option<Result<Found, String>> {
-    let kafka = pipeline.kafka.as_ref()?;
-    let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
-    let brokers = of(&set, live)?;
-    let all = brokers.len() == kafka.replicas as usize;
-    if !all
-        || brokers
-            .iter()
-            .any(|broker| broker.outdated || !broker.ready)
-    {
-        return None;
-    }
-    let revision = set.status?.update_revision?;
+    found: &mut Option<Found>,
+) -> MetadataVersion {
+    let Some((kafka, brokers, revision)) = settled(pipeline, live) else {
+        return MetadataVersion::default();
+    };
     let wanted = kafka.metadata_version;
-    let known = known.filter(|known| known.revision == revision && known.wanted == wanted);
-    if let Some(known) = known {
-        return Some(Ok(known.clone()));
+    let known = found.as_ref();
+    if let Some(known) = known.filter(|one| one.revision == revision && one.wanted == wanted) {
+        return known.version.clone();
     }
-    let looked = look(&brokers, kafka.replicas, wanted).await;
-    Some(looked.map(|level| Found {
-        revision,
-        wanted,
-        level,
-    }))
+    match check(&brokers, kafka.replicas, wanted).await {
+        Ok(version) => {
+            *found = Some(Found {
+                revision,
+                wanted,
+                version: version.clone(),
+            });
+            version
+        }
+        Err(why) => MetadataVersion {
+            finalised: None,
+            pending: Some(Pending::waiting(why)),
+        },
+    }
 }
 
-async fn look(brokers: &[Broker], replicas: i32, wanted: Option<i16>) -> Result<Level, String> {
-    let said = |error: ask::AskError| error.to_string();
-    let levels = ask::levels(brokers).await.map_err(said)?;
-    let finalised = finalised(&levels);
-    let level = match decide(wanted, &levels) {
-        Decision::Stay => Level {
-            finalised: name(finalised),
-            refused: None,
-        },
-        Decision::Refuse(why) => Level {
-            finalised: name(finalised),
-            refused: Some(why),
-        },
+/// The brokers and their template, when all of them are ready and have it.
+fn settled<'a>(pipeline: &'a Pipeline, live: &Live) -> Option<(&'a Kafka, Vec<Broker>, String)> {
+    let kafka = pipeline.kafka.as_ref()?;
+    let set: StatefulSet = live.typed(Kind::StatefulSet, &pipeline.names.kafka())?;
+    let brokers = observed(&set, live)?;
+    let has_it = |broker: &Broker| broker.ready && !broker.outdated;
+    if brokers.len() != kafka.replicas as usize || !brokers.iter().all(has_it) {
+        return None;
+    }
+    Some((kafka, brokers, set.status?.update_revision?))
+}
+
+/// The error is why it has to wait.
+async fn check(
+    brokers: &[Broker],
+    replicas: i32,
+    wanted: Option<i16>,
+) -> Result<MetadataVersion, String> {
+    let text = |error: admin::AdminError| error.to_string();
+    let levels = admin::levels(brokers).await.map_err(text)?;
+    let mut level = finalised(&levels);
+    let pending = match decide(wanted, &levels) {
+        Decision::Stay => None,
+        Decision::Refuse(why) => Some(Pending::stalled(why)),
         Decision::Raise(to) => {
-            let seen = ask::ask(brokers).await.map_err(said)?;
-            if let Some(why) = unsettled(brokers, replicas, &seen) {
+            let cluster = admin::describe_cluster(brokers).await.map_err(text)?;
+            if let Some(why) = unsettled(brokers, replicas, &cluster) {
                 return Err(why);
             }
-            ask::raise(brokers, to).await.map_err(said)?;
+            admin::raise(brokers, to).await.map_err(text)?;
             tracing::info!(
-                from = name(finalised),
+                from = name(level),
                 to = name(to),
                 "metadata.version was raised"
             );
-            Level {
-                finalised: name(to),
-                refused: None,
-            }
+            level = to;
+            None
         }
     };
-    Ok(level)
+    Ok(MetadataVersion {
+        finalised: Some(name(level)),
+        pending,
+    })
 }
 
 /// A broker that has just started may not know the last change yet.
