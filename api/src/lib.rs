@@ -3,10 +3,13 @@
 //!
 //! This crate touches nothing: no client, no Kafka, no disk, no clock.
 
+mod hex;
 pub mod names;
 pub mod pipeline;
 pub mod plan;
+pub mod quantity;
 pub mod settings;
 
+pub use hex::hex;
 pub use pipeline::{LogPipeline, LogPipelineSpec};
 pub use plan::{Plan, PlanHash};

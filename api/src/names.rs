@@ -1,9 +1,10 @@
 //! Names and labels of a pipeline's objects in a cluster, made in one place and proven to fit. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
+
+use crate::hex;
 
 /// The label with the pipeline's name.
 pub const PIPELINE: &str = "logpipe.dev/pipeline";
@@ -139,11 +140,7 @@ impl Names {
 
 /// The first 8 hex digits of a hash.
 pub fn hash8(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(HASH);
-    for byte in Sha256::digest(bytes).iter().take(HASH / 2) {
-        write!(hex, "{byte:02x}").expect("a string takes what it is given");
-    }
-    hex
+    hex(&Sha256::digest(bytes)[..HASH / 2])
 }
 
 /// The labels that select the pods of a part. They never change: a StatefulSet's selector cannot.
@@ -179,6 +176,11 @@ mod tests {
     #[test]
     fn objects_are_named_after_their_pipeline() {
         assert_eq!(Names::new("shop").etl(), "shop-etl");
+    }
+
+    #[test]
+    fn a_hash_is_the_same_in_every_release() {
+        assert_eq!(hash8(b"shop"), "8d9001d3");
     }
 
     #[test]

@@ -25,7 +25,6 @@ mod transform;
 pub use cluster::*;
 pub use kafka::*;
 pub use pod_template::*;
-pub use resolve::{QuantityError, bytes};
 pub use sink::*;
 pub use source::*;
 pub use status::*;

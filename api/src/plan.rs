@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::pipeline::{FieldType, Granularity, ParserType, UnknownFields};
 
 /// The version of what the writer does with a plan: which folder a time belongs to, how values are
@@ -72,12 +73,7 @@ impl Plan {
     pub fn hash(&self) -> PlanHash {
         // Struct fields serialise in the order they are declared in, so the text is canonical.
         let text = serde_json::to_vec(self).expect("a plan holds nothing that JSON cannot");
-        let mut hex = String::with_capacity(64);
-        for byte in Sha256::digest(text) {
-            use std::fmt::Write;
-            write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        }
-        PlanHash(hex)
+        PlanHash(hex(&Sha256::digest(text)))
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
-use logpipe_api::pipeline::{self, GeneratorFormat};
+use logpipe_api::pipeline::GeneratorFormat;
+use logpipe_api::quantity;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
 
@@ -59,7 +60,7 @@ fn format(text: &str) -> Result<GeneratorFormat, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    match pipeline::bytes(text) {
+    match quantity::bytes(text) {
         Ok(0) => Err("it must be above 0".to_owned()),
         Ok(bytes) => Ok(bytes),
         Err(error) => Err(error.to_string()),

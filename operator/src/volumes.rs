@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Client, ResourceExt};
+use logpipe_api::quantity;
 use serde_json::{Value, json};
 
 use crate::desired::names::{COMPONENT, Component};
@@ -185,7 +186,7 @@ async fn replace(
         return Some(Pending::waiting(message));
     }
     let current = set.value.data.pointer(SIZE).and_then(Value::as_str);
-    if current.and_then(bytes) >= bytes(size) || current.is_none() {
+    if current.and_then(in_bytes) >= in_bytes(size) || current.is_none() {
         return None;
     }
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
@@ -263,30 +264,12 @@ fn phase(claim: &PersistentVolumeClaim) -> Option<&str> {
 
 /// What cannot be read counts as less than anything: nothing is replaced for it.
 fn is_less(size: Option<&Quantity>, than: &str) -> bool {
-    let size = size.and_then(|size| bytes(&size.0));
-    size < bytes(than)
+    size.and_then(|size| in_bytes(&size.0)) < in_bytes(than)
 }
 
-/// `8Gi` in bytes; fractions are of no size that anybody asks for.
-fn bytes(text: &str) -> Option<u128> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u128 = number.parse().ok()?;
-    let (base, power) = match unit {
-        "" => (1, 0),
-        "Ki" => (1024, 1),
-        "Mi" => (1024, 2),
-        "Gi" => (1024, 3),
-        "Ti" => (1024, 4),
-        "Pi" => (1024, 5),
-        "k" => (1000, 1),
-        "M" => (1000, 2),
-        "G" => (1000, 3),
-        "T" => (1000, 4),
-        "P" => (1000, 5),
-        _ => return None,
-    };
-    number.checked_mul(u128::pow(base, power))
+/// None for fractions, which are of no size that anybody asks for.
+fn in_bytes(size: &str) -> Option<u64> {
+    quantity::bytes(size).ok()
 }
 
 #[cfg(test)]

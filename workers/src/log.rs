@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use logpipe_api::names;
 
 mod assigned;
 pub mod contract;
@@ -54,11 +54,7 @@ impl Identity {
     /// 8 hex digits that stand for the topic's id in object names: of its SHA-256, because Kafka's own
     /// ids may contain dashes.
     pub fn topic_id8(&self) -> String {
-        let hash = Sha256::digest(self.topic_id.as_bytes());
-        format!(
-            "{:02x}{:02x}{:02x}{:02x}",
-            hash[0], hash[1], hash[2], hash[3]
-        )
+        names::hash8(self.topic_id.as_bytes())
     }
 
     /// Refuses a partition that the topic does not have; `action` is what was tried.

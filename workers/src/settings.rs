@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use logpipe_api::pipeline::QuantityError;
+use logpipe_api::quantity::QuantityError;
 use logpipe_api::settings::{EtlSettings, GeneratorSettings, ProducerSettings};
 
 use crate::etl::EtlOptions;

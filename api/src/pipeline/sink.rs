@@ -219,6 +219,16 @@ pub enum Granularity {
     Day,
 }
 
+impl Granularity {
+    /// As a manifest names it, and `run.json` of a data folder.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "Hour",
+            Self::Day => "Day",
+        }
+    }
+}
+
 /// When a file is closed: the first limit that is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -83,6 +83,23 @@ pub enum ParserType {
     Log4j,
 }
 
+impl ParserType {
+    /// As a manifest names it, and the quarantine's column `parser`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Text => "Text",
+            Self::Json => "Json",
+            Self::Logfmt => "Logfmt",
+            Self::Regex => "Regex",
+            Self::Cri => "Cri",
+            Self::Nginx => "Nginx",
+            Self::Syslog => "Syslog",
+            Self::Log4j => "Log4j",
+        }
+    }
+}
+
 /// Which columns a row has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -162,6 +179,19 @@ pub enum FieldType {
     Timestamp,
 }
 
+impl FieldType {
+    /// As a manifest names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "String",
+            Self::Int64 => "Int64",
+            Self::Float64 => "Float64",
+            Self::Boolean => "Boolean",
+            Self::Timestamp => "Timestamp",
+        }
+    }
+}
+
 /// What happens to fields of a line that are not columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum UnknownFields {
@@ -196,6 +226,41 @@ impl Default for DeadLetter {
     fn default() -> Self {
         Self {
             prefix: default_dead_letter_prefix(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FieldType, ParserType};
+    use crate::pipeline::Granularity;
+
+    /// They stand in files that outlive a release.
+    #[test]
+    fn names_are_those_of_the_manifest() {
+        let parsers = [
+            "Auto", "Text", "Json", "Logfmt", "Regex", "Cri", "Nginx", "Syslog", "Log4j",
+        ];
+        for name in parsers {
+            let json = format!("{name:?}");
+            assert_eq!(
+                serde_json::from_str::<ParserType>(&json).unwrap().as_str(),
+                name
+            );
+        }
+        for name in ["String", "Int64", "Float64", "Boolean", "Timestamp"] {
+            let json = format!("{name:?}");
+            assert_eq!(
+                serde_json::from_str::<FieldType>(&json).unwrap().as_str(),
+                name
+            );
+        }
+        for name in ["Hour", "Day"] {
+            let json = format!("{name:?}");
+            assert_eq!(
+                serde_json::from_str::<Granularity>(&json).unwrap().as_str(),
+                name
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
-use logpipe_api::pipeline::QuantityError;
+use logpipe_api::quantity::QuantityError;
 use logpipe_api::settings::SettingsError;
 use logpipe_workers::checkpoint::survey::SurveyError;
 use logpipe_workers::etl::EtlError;

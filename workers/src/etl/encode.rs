@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use logpipe_api::hex;
 use logpipe_api::pipeline::{Compression, FieldType, Parquet};
 use logpipe_api::plan::{Column, Plan, SEMANTICS};
 use object_store::{PutPayload, PutPayloadMut};
@@ -98,7 +99,7 @@ impl Layout {
             }
             builder.build()
         };
-        let parser_version = format!("{:?}/{SEMANTICS}", plan.parser.kind);
+        let parser_version = format!("{}/{SEMANTICS}", plan.parser.kind.as_str());
         Self {
             table: FileLayout {
                 properties: properties(&table),
@@ -348,13 +349,7 @@ impl std::io::Write for Blocks {
 /// The first 16 bytes of a hash as 32 hex digits: collisions by accident are out of reach, and 64 of them
 /// fit a checkpoint.
 pub(crate) fn hex32(hash: Sha256) -> String {
-    use std::fmt::Write;
-    hash.finalize()[..16]
-        .iter()
-        .fold(String::with_capacity(32), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-            hex
-        })
+    hex(&hash.finalize()[..16])
 }
 
 impl Content {

@@ -1,16 +1,12 @@
 //! Ids of clusters and topics, drawn from the operating system. Touches neither disk nor network.
 
-use std::fmt::Write as _;
+use logpipe_api::hex;
 
 /// 32 hex digits that nobody has drawn before.
 pub(super) fn id() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    let mut id = String::with_capacity(32);
-    for byte in bytes {
-        write!(id, "{byte:02x}").expect("a string takes what it is given");
-    }
-    Ok(id)
+    Ok(hex(&bytes))
 }
 
 #[cfg(test)]

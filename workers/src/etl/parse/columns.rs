@@ -92,9 +92,9 @@ pub(super) fn wrong_type(column: &Column, text: &str) -> Reject {
     Reject {
         reason: RejectReason::WrongType,
         detail: format!(
-            "the field {:?} is not of type {:?}: found {:?}",
+            "the field {:?} is not of type {}: found {:?}",
             column.from,
-            column.kind,
+            column.kind.as_str(),
             excerpt(text, 24)
         ),
     }

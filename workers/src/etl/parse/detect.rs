@@ -51,8 +51,8 @@ impl Candidate {
 
     fn name(&self) -> String {
         match &self.layout {
-            Some(layout) => format!("{:?} with the layout `{layout}`", self.kind),
-            None => format!("{:?}", self.kind),
+            Some(layout) => format!("{} with the layout `{layout}`", self.kind.as_str()),
+            None => self.kind.as_str().to_owned(),
         }
     }
 }
