@@ -18,7 +18,7 @@ mod place;
 mod restore;
 mod show;
 
-use place::PlaceArgs;
+use place::CheckpointArgs;
 use restore::Source;
 
 #[derive(clap::Subcommand)]
@@ -36,7 +36,7 @@ pub(crate) enum Command {
 #[derive(clap::Args)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: CheckpointArgs,
     /// How to print it
     #[arg(short = 'o', long, value_enum, default_value_t)]
     output: Format,
@@ -45,7 +45,7 @@ pub(crate) struct ShowArgs {
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: CheckpointArgs,
     /// The file; it must not be there yet
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -54,7 +54,7 @@ pub(crate) struct ExportArgs {
 #[derive(clap::Args)]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: CheckpointArgs,
     /// The file that `export` wrote
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
@@ -65,8 +65,8 @@ pub(crate) struct ImportArgs {
 #[derive(clap::Args)]
 pub(crate) struct RebuildArgs {
     #[command(flatten)]
-    place: PlaceArgs,
-    /// No line of a partition without a file was ever written: its first records are gone from the log
+    place: CheckpointArgs,
+    /// Treat a partition without files as never written, even though its first records are gone from the log
     #[arg(long)]
     assume_unwritten: bool,
     #[command(flatten)]
@@ -119,7 +119,7 @@ pub(crate) struct Change {
 
 /// Where the checkpoints of one pipeline are. Whoever looks at the sink or writes has it for themselves: no worker
 /// runs meanwhile.
-pub(crate) trait Place {
+pub(crate) trait Checkpoints {
     /// How a person names it.
     fn label(&self) -> String;
     /// The pipeline and its topic.
@@ -171,7 +171,11 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Looks, decides about every partition, and writes all of it or nothing.
-fn change(place: &mut dyn Place, source: &Source<'_>, how: &HowArgs) -> anyhow::Result<ExitCode> {
+fn change(
+    place: &mut dyn Checkpoints,
+    source: &Source<'_>,
+    how: &HowArgs,
+) -> anyhow::Result<ExitCode> {
     let survey = place.survey()?;
     let found = place.read()?;
     let plan = restore::plan(&survey, &found.stored, source)?;

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use logpipe_api::LogPipeline;
 use logpipe_api::settings::{KafkaSettings, Secrets};
+use serde::{Deserialize, Serialize};
 
-/// Which log is between the producers and the ETL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+/// Which log is between the producers and the ETL. A data folder says so, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum KafkaMode {
     /// A log in the data folder
     #[default]
@@ -17,14 +19,35 @@ pub(crate) enum KafkaMode {
     Manifest,
 }
 
-/// Where the Parquet goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+/// Where the Parquet goes. A data folder says so, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum SinkMode {
     /// The data folder
     #[default]
     Local,
     /// `spec.sink.s3`
     Manifest,
+}
+
+impl KafkaMode {
+    /// As the flag takes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Manifest => "manifest",
+        }
+    }
+}
+
+impl SinkMode {
+    /// As the flag takes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Manifest => "manifest",
+        }
+    }
 }
 
 /// The flags for both.

@@ -21,7 +21,7 @@ use logpipe_workers::checkpoint::survey::{MARK, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
 use tokio::runtime::Runtime;
 
-use super::{Change, Found, Place, Stored, is_stored_key};
+use super::{Change, Checkpoints, Found, Stored, is_stored_key};
 use crate::output;
 use crate::runtime;
 
@@ -285,7 +285,7 @@ impl Cluster {
     }
 }
 
-impl Place for Cluster {
+impl Checkpoints for Cluster {
     fn label(&self) -> String {
         format!("{}/{}", self.namespace, self.name())
     }

@@ -10,7 +10,7 @@ use logpipe_api::settings::partition_of_key;
 use logpipe_workers::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Place, Stored};
+use super::{Checkpoints, Found, Stored};
 
 const VERSION: u32 = 1;
 
@@ -34,7 +34,7 @@ pub(super) struct Saved {
 
 impl Saved {
     /// All that a place holds; it must be whole.
-    pub(super) fn new(place: &dyn Place, found: &Found) -> anyhow::Result<Self> {
+    pub(super) fn new(place: &dyn Checkpoints, found: &Found) -> anyhow::Result<Self> {
         let mut checkpoints = BTreeMap::new();
         let mut log: Option<(String, String)> = None;
         for (key, stored) in &found.stored {
@@ -135,7 +135,7 @@ impl Saved {
     }
 
     /// Whether it is of this pipeline; that of the log is seen later.
-    pub(super) fn check(&self, place: &dyn Place) -> anyhow::Result<()> {
+    pub(super) fn check(&self, place: &dyn Checkpoints) -> anyhow::Result<()> {
         let (pipeline, topic) = place.pipeline();
         ensure!(
             self.pipeline == pipeline && self.topic == topic,

@@ -18,7 +18,7 @@ use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::store::Store;
 use tokio::runtime::Runtime;
 
-use super::{Change, Found, Place, Stored, is_stored_key};
+use super::{Change, Checkpoints, Found, Stored, is_stored_key};
 use crate::modes::{KafkaMode, Modes, SinkMode};
 use crate::run::data_dir::{DataDir, Owner};
 use crate::runtime;
@@ -76,7 +76,7 @@ impl Local {
     }
 
     fn log(&self, dir: &DataDir) -> anyhow::Result<Box<dyn Log>> {
-        if self.owner.kafka == "embedded" {
+        if self.owner.kafka == KafkaMode::Embedded {
             let log = EmbeddedLog::open_existing(&dir.log(), &self.owner.topic)?;
             return Ok(Box::new(log));
         }
@@ -90,7 +90,7 @@ impl Local {
 
     /// The sink, and how long a put of a run that was killed may still take: one to a folder ends with its process.
     fn sink(&self, dir: &DataDir) -> anyhow::Result<(Store, Duration)> {
-        if self.owner.sink == "local" {
+        if self.owner.sink == SinkMode::Local {
             let store = Store::local(&dir.parquet(), &self.owner.prefix);
             let store = store
                 .with_context(|| format!("cannot use the folder {}", dir.parquet().display()))?;
@@ -106,7 +106,7 @@ impl Local {
     }
 }
 
-impl Place for Local {
+impl Checkpoints for Local {
     fn label(&self) -> String {
         self.path.display().to_string()
     }

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ArgGroup;
 
-use super::Place;
+use super::Checkpoints;
 use super::cluster::Cluster;
 use super::local::Local;
 use crate::place::load;
 
 /// A data folder, a manifest, or a pipeline in a cluster.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct PlaceArgs {
+#[command(group = ArgGroup::new("whose").args(["place", "filename"]).required(true))]
+pub(crate) struct CheckpointArgs {
     /// A run's data folder; with `-n`, the name of a pipeline in a cluster
-    #[arg(value_name = "DIR|NAME", required_unless_present = "filename")]
+    #[arg(value_name = "DIR|NAME")]
     place: Option<String>,
     /// The namespace of a pipeline in a cluster
     #[arg(short = 'n', long, requires = "place")]
@@ -21,7 +23,7 @@ pub(crate) struct PlaceArgs {
     /// The context of the kubeconfig [default: the current one]
     #[arg(long, requires = "namespace")]
     context: Option<String>,
-    /// The manifest, where it names Kafka or bucket of a run: the place is its data folder
+    /// The manifest of the run; needed if the run used `--kafka manifest` or `--sink manifest`
     #[arg(short = 'f', long, value_name = "MANIFEST", conflicts_with = "place")]
     filename: Option<PathBuf>,
     /// The manifest's data folder [default: ./logpipe-data/NAME]
@@ -37,9 +39,9 @@ pub(crate) struct PlaceArgs {
     secrets: PathBuf,
 }
 
-impl PlaceArgs {
+impl CheckpointArgs {
     /// Opens the place.
-    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Place>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Checkpoints>> {
         if let (Some(name), Some(namespace)) = (&self.place, &self.namespace) {
             let cluster = Cluster::connect(name, namespace, self.context.clone())?;
             return Ok(Box::new(cluster));

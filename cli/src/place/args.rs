@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ArgGroup;
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Addressing;
 use logpipe_api::settings::{S3Settings, Secrets};
@@ -16,9 +17,10 @@ use crate::modes::SinkMode;
 
 /// How a command is told the place: a folder or bucket, or a manifest.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("where").args(["place", "filename"]).required(true))]
 pub(crate) struct PlaceArgs {
     /// A run's data folder, any folder with Parquet, or `s3://bucket/prefix` (with the AWS_* variables)
-    #[arg(value_name = "DIR|S3", required_unless_present = "filename")]
+    #[arg(value_name = "DIR|S3")]
     place: Option<String>,
     /// The manifest instead: the place is its data folder, or with `--sink manifest` its bucket
     #[arg(short = 'f', long, value_name = "MANIFEST", conflicts_with = "place")]

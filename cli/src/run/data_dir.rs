@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
+use logpipe_api::pipeline::Granularity;
 use serde::{Deserialize, Serialize};
 
 use crate::modes::{KafkaMode, Modes, SinkMode};
@@ -36,21 +37,33 @@ pub(crate) struct Owner {
     pub(crate) topic: String,
     bucket: String,
     pub(crate) prefix: String,
-    source: String,
-    granularity: String,
+    source: SourceKind,
+    granularity: Granularity,
     /// Which log, and where the rows go: what is committed in one place is not there in another.
-    #[serde(default = "embedded")]
-    pub(crate) kafka: String,
-    #[serde(default = "local")]
-    pub(crate) sink: String,
+    #[serde(default)]
+    pub(crate) kafka: KafkaMode,
+    #[serde(default)]
+    pub(crate) sink: SinkMode,
 }
 
-fn embedded() -> String {
-    "embedded".to_owned()
+/// Where the lines come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum SourceKind {
+    Generator,
+    Files,
+    Topic,
 }
 
-fn local() -> String {
-    "local".to_owned()
+impl SourceKind {
+    /// The field of `spec.source`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Generator => "generator",
+            Self::Files => "files",
+            Self::Topic => "topic",
+        }
+    }
 }
 
 impl Owner {
@@ -64,19 +77,13 @@ impl Owner {
             bucket: s3.bucket.clone(),
             prefix: pipeline.prefix(),
             source: match (&source.generator, &source.topic) {
-                (Some(_), _) => "generator".to_owned(),
-                (None, Some(_)) => "topic".to_owned(),
-                (None, None) => "files".to_owned(),
+                (Some(_), _) => SourceKind::Generator,
+                (None, Some(_)) => SourceKind::Topic,
+                (None, None) => SourceKind::Files,
             },
-            granularity: format!("{:?}", pipeline.spec.sink.partition_by.time.granularity),
-            kafka: match modes.kafka {
-                KafkaMode::Embedded => embedded(),
-                KafkaMode::Manifest => "manifest".to_owned(),
-            },
-            sink: match modes.sink {
-                SinkMode::Local => local(),
-                SinkMode::Manifest => "manifest".to_owned(),
-            },
+            granularity: pipeline.spec.sink.partition_by.time.granularity,
+            kafka: modes.kafka,
+            sink: modes.sink,
         }
     }
 
@@ -100,24 +107,25 @@ impl Owner {
 
     /// The first thing in which two differ: its name and both values.
     fn difference<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
-        [
-            ("metadata.name", &self.name, &other.name),
-            ("spec.kafka.topic.name", &self.topic, &other.topic),
-            ("spec.sink.s3.bucket", &self.bucket, &other.bucket),
-            ("spec.sink.s3.prefix", &self.prefix, &other.prefix),
-            ("the kind of spec.source", &self.source, &other.source),
-            // Readers refuse a table with folders of both depths.
-            (
-                "spec.sink.partitionBy.time.granularity",
-                &self.granularity,
-                &other.granularity,
-            ),
-            ("--kafka", &self.kafka, &other.kafka),
-            ("--sink", &self.sink, &other.sink),
-        ]
-        .into_iter()
-        .find(|(_, mine, theirs)| mine != theirs)
-        .map(|(field, mine, theirs)| (field, mine.as_str(), theirs.as_str()))
+        let fields = |owner: &'a Self| {
+            [
+                ("metadata.name", owner.name.as_str()),
+                ("spec.kafka.topic.name", &owner.topic),
+                ("spec.sink.s3.bucket", &owner.bucket),
+                ("spec.sink.s3.prefix", &owner.prefix),
+                ("spec.source", owner.source.as_str()),
+                // Readers refuse a table with folders of both depths.
+                (
+                    "spec.sink.partitionBy.time.granularity",
+                    owner.granularity.as_str(),
+                ),
+                ("--kafka", owner.kafka.as_str()),
+                ("--sink", owner.sink.as_str()),
+            ]
+        };
+        let mut pairs = fields(self).into_iter().zip(fields(other));
+        let ((field, mine), (_, theirs)) = pairs.find(|(mine, theirs)| mine != theirs)?;
+        Some((field, mine, theirs))
     }
 }
 
@@ -242,8 +250,8 @@ fn check_owner(dir: &Path, owner: &Owner) -> anyhow::Result<()> {
             })?;
             if let Some((field, mine, theirs)) = owner.difference(&found) {
                 bail!(
-                    "the data folder {} belongs to another pipeline: its {field} is {theirs:?}, and this \
-                     run's is {mine:?}. Give this one its own --data-dir",
+                    "the data folder {} belongs to another pipeline: {field} is `{theirs}` there and `{mine}` \
+                     here. Give this one its own --data-dir",
                     dir.display()
                 );
             }
@@ -263,4 +271,43 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `run.json` outlives a release.
+    #[test]
+    fn who_owns_a_folder_is_written_as_ever() {
+        let owner = Owner {
+            v: 1,
+            name: "shop".to_owned(),
+            topic: "lines".to_owned(),
+            bucket: "logs".to_owned(),
+            prefix: "shop/".to_owned(),
+            source: SourceKind::Generator,
+            granularity: Granularity::Hour,
+            kafka: KafkaMode::Embedded,
+            sink: SinkMode::Manifest,
+        };
+        let text = r#"{"v":1,"name":"shop","topic":"lines","bucket":"logs","prefix":"shop/","source":"generator","granularity":"Hour","kafka":"embedded","sink":"manifest"}"#;
+        assert_eq!(serde_json::to_string(&owner).unwrap(), text);
+        for (mine, theirs) in [
+            ("generator", "files"),
+            ("generator", "topic"),
+            ("Hour", "Day"),
+            ("embedded", "manifest"),
+        ] {
+            let other: Owner = serde_json::from_str(&text.replacen(mine, theirs, 1)).unwrap();
+            let (_, here, there) = owner.difference(&other).unwrap();
+            assert_eq!((here, there), (mine, theirs));
+        }
+        let before = text.replace(r#","kafka":"embedded","sink":"manifest""#, "");
+        let old: Owner = serde_json::from_str(&before).unwrap();
+        assert_eq!(
+            (old.kafka, old.sink),
+            (KafkaMode::Embedded, SinkMode::Local)
+        );
+    }
 }

@@ -121,7 +121,7 @@ fn the_data_folder_of_another_manifest_is_left_alone() {
             manifest.replace("bucket: logs", "bucket: other"),
         ),
         (
-            "the kind of spec.source",
+            "spec.source",
             manifest.replace("{files: {paths: [app.log]}}", "{generator: {maxEvents: 5}}"),
         ),
     ] {
@@ -131,7 +131,7 @@ fn the_data_folder_of_another_manifest_is_left_alone() {
             .logpipe(&["run", "q.yaml", "--once", "--data-dir", "logpipe-data/p"])
             .ends_with(1)
             .says(&[
-                &format!("belongs to another pipeline: its {field} is "),
+                &format!("belongs to another pipeline: {field} is "),
                 "Give this one its own --data-dir",
             ]);
     }
