@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod cluster;
+mod cluster_rules;
 mod kafka;
 pub mod metadata_version;
 mod pod_template;
@@ -23,6 +24,7 @@ mod status;
 mod transform;
 
 pub use cluster::*;
+pub use cluster_rules::{Fault, SOURCE_DIR};
 pub use kafka::*;
 pub use pod_template::*;
 pub use sink::*;

@@ -1,7 +1,7 @@
 //! Manifests from text to typed [`LogPipeline`]s, or to every fault at once with its place.
 //!
-//! `logpipe run` and `logpipe validate` read manifests through here, and by the CRD's own schema, defaults
-//! and rules; so what is valid here is valid for `kubectl apply`. [`load`] and [`read`] touch the disk;
+//! `logpipe run` and `logpipe validate` read manifests through here, by the CRD's own schema, defaults
+//! and rules, and by those of the operator; so what is valid here is valid for `kubectl apply`. [`load`] and [`read`] touch the disk;
 //! [`check`] is pure.
 
 use std::io::Read;
@@ -101,9 +101,10 @@ impl std::fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Reads the manifest at `path` (`-` is the standard input).
+/// Reads the manifest at `path` (`-` is the standard input), for use without a cluster.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Faults> {
     let mut checked = read(path);
+    checked.faults.retain(|fault| fault.kind != Kind::Cluster);
     if checked.is_valid() && checked.pipelines.is_empty() {
         checked.faults.push(no_pipeline(&checked));
     }
@@ -122,8 +123,40 @@ fn no_pipeline(checked: &Checked) -> Fault {
         .help("a manifest has apiVersion: logpipe.dev/v1alpha1 and kind: LogPipeline")
 }
 
+/// Which objects of a file are judged. Those of other kinds never are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// All: the file was named, so it means to be a manifest.
+    Named,
+    /// Those of our API group: in the folder there may be anything.
+    Folder,
+}
+
 /// Reads and checks one file (`-` is the standard input). A file that cannot be read is a fault, too.
 pub(crate) fn read(path: &Path) -> Checked {
+    let (name, bytes) = bytes_of(path);
+    match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => check(name, text, Scope::Named),
+        Ok(Err(error)) => not_text(name, &error),
+        Err(message) => unreadable(name, String::new(), 0, message),
+    }
+}
+
+/// The same for a file of a folder; none if nothing in it is of our API group.
+pub(crate) fn read_of_folder(path: &Path) -> Option<Checked> {
+    let (name, bytes) = bytes_of(path);
+    let checked = match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => check(name, text, Scope::Folder),
+        Ok(Err(error)) => {
+            Some(not_text(name, &error)).filter(|checked| identity::looks_ours(&checked.text))?
+        }
+        Err(message) => unreadable(name, String::new(), 0, message),
+    };
+    (checked.found > 0 || !checked.faults.is_empty()).then_some(checked)
+}
+
+/// The name of a file, and its bytes or why there are none.
+fn bytes_of(path: &Path) -> (String, Result<Vec<u8>, String>) {
     let stdin = path == Path::new("-");
     let name = if stdin {
         "<stdin>".to_owned()
@@ -137,26 +170,22 @@ pub(crate) fn read(path: &Path) -> Checked {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    if let Err(error) = outcome {
-        return unreadable(
-            name,
-            String::new(),
-            0,
-            format!("it cannot be read: {error}"),
-        );
-    }
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let message = format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20);
-        return unreadable(name, String::new(), 0, message);
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => check(name, text),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            unreadable(name, text, at, "it is not UTF-8 text".to_owned())
-        }
-    }
+    let bytes = match outcome {
+        Err(error) => Err(format!("{name} cannot be read: {error}")),
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => Err(format!(
+            "{name} is larger than {} MiB",
+            MAX_FILE_BYTES >> 20
+        )),
+        Ok(_) => Ok(bytes),
+    };
+    (name, bytes)
+}
+
+fn not_text(name: String, error: &std::string::FromUtf8Error) -> Checked {
+    let at = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    let message = format!("{name} is not UTF-8 text");
+    unreadable(name, text, at, message)
 }
 
 /// The result for a file whose text cannot be had, or not from byte `at` on.
@@ -173,8 +202,8 @@ pub(crate) fn unreadable(file: String, text: String, at: usize, message: String)
     }
 }
 
-/// Checks every document of a text. `file` is the name that faults are told under.
-pub(crate) fn check(file: String, text: String) -> Checked {
+/// Checks the documents of a text. `file` is the name that faults are told under.
+fn check(file: String, text: String, scope: Scope) -> Checked {
     let (pipelines, skipped, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let documents = yaml::parse(&text, &mut faults);
     let mut checked = Checked {
@@ -185,7 +214,10 @@ pub(crate) fn check(file: String, text: String) -> Checked {
         faults,
         skipped,
     };
-    let objects: Vec<&Node> = documents.iter().flat_map(identity::objects).collect();
+    let mut objects: Vec<&Node> = documents.iter().flat_map(identity::objects).collect();
+    if scope == Scope::Folder {
+        leave_others(&mut objects, &mut checked);
+    }
     for root in &objects {
         match identity::identify(root, &mut checked.faults) {
             identity::Identity::Pipeline => check_pipeline(root, &mut checked),
@@ -207,6 +239,27 @@ pub(crate) fn check(file: String, text: String) -> Checked {
             .push(Fault::error(Kind::Unreadable, "", &at, message));
     }
     checked
+}
+
+/// Takes out the objects of others, and what is wrong with them.
+fn leave_others(objects: &mut Vec<&Node>, checked: &mut Checked) {
+    let text = checked.text.as_str();
+    checked.faults.retain(|fault| {
+        let around = objects
+            .iter()
+            .find(|root| root.span.contains(&fault.span.start));
+        match around {
+            Some(root) => identity::is_ours(root),
+            None => identity::looks_ours(yaml::document_at(text, fault.span.start)),
+        }
+    });
+    objects.retain(|root| {
+        let ours = identity::is_ours(root);
+        if !ours {
+            checked.skipped.push(Skipped::new(root));
+        }
+        ours
+    });
 }
 
 fn check_pipeline(root: &Node, checked: &mut Checked) {
@@ -240,7 +293,7 @@ fn check_pipeline(root: &Node, checked: &mut Checked) {
                     Kind::WrongType,
                     "",
                     &(root.span.start..root.span.start),
-                    "it cannot be read",
+                    "the LogPipeline cannot be read",
                 )
                 .label(error.to_string()),
             ),

@@ -10,11 +10,14 @@ use crate::output::{self, Format};
 mod report;
 mod sources;
 
+use sources::Source;
+
 /// What `--help` says after the options.
 const HELP: &str = "\
-The schema, the defaults and the rules (CEL) are those of the CRD, so what is valid here is taken by
-`kubectl apply`. Beyond them, regular expressions and globs are compiled and time zones looked up.
-Objects of other kinds are left alone.
+The schema, the defaults and the rules (CEL) are those of the CRD, and beyond them the operator's, so
+what is valid here is taken by `kubectl apply` and by the operator. Regular expressions and globs are
+compiled and time zones looked up. What only a cluster needs, such as a volume for files, is a warning.
+Objects of other kinds are left alone; in a folder, so is all whose apiVersion is not logpipe.dev/….
 
 Exit codes:
   0  every manifest is valid; warnings are allowed
@@ -43,16 +46,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         filename,
         output: format,
     } = args;
-    let checked: Vec<Checked> = sources::expand(filename)
-        .into_iter()
-        .map(|source| match source {
-            sources::Source::File(path) => manifest::read(&path),
-            sources::Source::Unusable(checked) => checked,
-        })
-        .collect();
+    let mut checked: Vec<Checked> = Vec::new();
+    let mut others = 0;
+    for source in sources::expand(filename) {
+        match source {
+            Source::Named(path) => checked.push(manifest::read(&path)),
+            Source::Found(path) => match manifest::read_of_folder(&path) {
+                Some(found) => checked.push(found),
+                None => others += 1,
+            },
+            Source::Unusable(reason) => checked.push(reason),
+        }
+    }
     let text = match format {
-        Format::Text => report::text(&checked, Paint::for_stream(&std::io::stdout())),
-        Format::Json => report::json(&checked)?,
+        Format::Text => report::text(&checked, others, Paint::for_stream(&std::io::stdout())),
+        Format::Json => report::json(&checked, others)?,
     };
     output::print(&text)?;
     Ok(if report::is_valid(&checked) {

@@ -95,7 +95,10 @@ fn every_example_is_valid() {
     let files = report["files"].as_array().unwrap();
     assert!(files.len() >= 2);
     for file in files {
-        assert_eq!(file["faults"], serde_json::json!([]), "{file:#}");
+        for fault in file["faults"].as_array().unwrap() {
+            // Examples for `logpipe run` alone.
+            assert_eq!(fault["kind"], "cluster", "{file:#}");
+        }
         assert_ne!(file["pipelines"], serde_json::json!([]), "{file:#}");
     }
 }
@@ -135,12 +138,69 @@ fn many_files_are_checked_in_one_go() {
         printed.contains("must have exactly one of generator, files and topic"),
         "{printed}"
     );
-    assert!(printed.contains("error: it cannot be read: "), "{printed}");
+    assert!(
+        printed.contains("error: missing.yaml cannot be read: "),
+        "{printed}"
+    );
     assert!(
         printed.contains("✓ others.yaml: shop (skipped: Secret s3-credentials)"),
         "{printed}"
     );
     assert!(printed.ends_with("2 errors in 2 of 3 files\n"), "{printed}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// As it stands in a repository of manifests, among those of others.
+#[test]
+fn in_a_folder_only_what_is_ours_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("values.yaml", b"replicas: 1\n");
+    write(
+        "template.yaml",
+        b"apiVersion: v1\nkind: {{ .Values.kind }}\nx: y: z\n",
+    );
+    write("twice.yaml", b"apiVersion: v1\nkind: Secret\na: 1\na: 2\n");
+    write("latin1.yaml", b"name: caf\xe9\n");
+    let others =
+        b"apiVersion: telemetry.kyma-project.io/v1alpha1\nkind: LogPipeline\nmetadata: {name: x}\n";
+    write("others.yaml", others);
+    let judge = || validate(&["-f", folder.path().to_str().unwrap()]);
+    let output = judge();
+    let sum = "there is no LogPipeline to check (skipped: 5 files without a LogPipeline)\n";
+    assert_eq!(
+        (text(&output).as_str(), output.status.code()),
+        (sum, Some(1))
+    );
+
+    let ours = std::fs::read(cases().join("warnings.yaml")).unwrap();
+    write(
+        "ours.yaml",
+        &[&ours[..], b"---\n", others, b"---\n{{ x }}: y\n"].concat(),
+    );
+    let output = judge();
+    let printed = text(&output);
+    assert!(
+        printed.ends_with("1 pipeline valid (skipped: 5 files without a LogPipeline)\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("ours.yaml: shop (skipped: LogPipeline x, object)"),
+        "{printed}"
+    );
+    assert_eq!(output.status.code(), Some(0));
+
+    write(
+        "template.yaml",
+        b"apiVersion: logpipe.dev/v1alpha1\nkind: {{ .Values.kind }}\nx: y: z\n",
+    );
+    let output = judge();
+    assert!(text(&output).contains("template.yaml: invalid"));
+    assert_eq!(output.status.code(), Some(1));
+    // A file that is named means to be a manifest.
+    let named = folder.path().join("values.yaml");
+    let output = validate(&["-f", named.to_str().unwrap()]);
+    assert!(text(&output).contains("apiVersion: it must be set"));
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logpipe_api::LogPipeline;
 use logpipe_api::names::Names;
+pub use logpipe_api::pipeline::Fault;
 use logpipe_api::pipeline::{
-    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, Scheduling,
-    Storage, Suspend, metadata_version,
+    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, SOURCE_DIR,
+    Scheduling, Storage, Suspend, metadata_version,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -18,14 +19,8 @@ use logpipe_probe::wire::CLIENT_PORT;
 
 use crate::config::Config;
 
-/// The folder of a source's volume.
-pub const SOURCE_DIR: &str = "/var/lib/logpipe";
-
 /// The folder under which each Secret is a folder, and each of its keys a file.
 pub const SECRETS: &str = "/etc/logpipe/secrets";
-
-/// Bytes of memory that a broker may use when the manifest does not say.
-const KAFKA_MEMORY_MIB: u64 = 1024;
 
 /// A pipeline from which objects can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,54 +149,25 @@ pub struct Facts {
     pub bootstrapped: bool,
 }
 
-/// Something in a manifest that cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {reason}")]
-pub struct Fault {
-    /// Where.
-    pub field: String,
-    /// What is wrong, and the remedy.
-    pub reason: String,
-}
-
-/// What a manifest may not say about a broker, because the operator does; a dot at the end stands for all
-/// that begins so.
-const OURS: &[&str] = &[
-    "advertised.listeners",
-    "auto.create.topics.enable",
-    "broker.id",
-    "broker.rack",
-    "controller.",
-    "inter.broker.listener.name",
-    "listener.",
-    "listeners",
-    "log.dir",
-    "log.dirs",
-    "metadata.log.dir",
-    "node.id",
-    "process.roles",
-    "sasl.",
-    "security.",
-    "ssl.",
-    "zookeeper.",
-];
-
 /// All that is wrong, or a pipeline from which objects can be built.
 pub fn validate(
     object: &LogPipeline,
     config: &Config,
     facts: &Facts,
 ) -> Result<Pipeline, Vec<Fault>> {
-    let mut faults = Vec::new();
+    let faults = object.spec.faults().into_iter();
+    let faults: Vec<Fault> = faults.chain(object.spec.files_without_volume()).collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let name = object.metadata.name.clone().unwrap_or_default();
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
     let names = Names::new(&name);
     let spec = &object.spec;
     let secrets = Secrets(SECRETS.to_owned());
-    let source = source(object, &mut faults);
     let kafka = match &spec.kafka.external {
         Some(_) => None,
-        None => Some(kafka(object, config, facts, &mut faults)),
+        None => Some(kafka(object, config, facts)),
     };
     let kafka_settings = match &spec.kafka.external {
         Some(external) => KafkaSettings::external(object, external, &secrets),
@@ -216,14 +182,6 @@ pub fn validate(
         namespace: namespace.clone(),
         prefix: names.checkpoint(),
     };
-    if let Err(error) = spec.sink.rotation.max_bytes() {
-        faults.push(fault("spec.sink.rotation.maxBytes", error.to_string()));
-    }
-    let found = spec.pod_template_faults().into_iter();
-    faults.extend(found.map(|found| fault(found.path, found.reason)));
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     Ok(Pipeline {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         images: images(object, config),
@@ -244,7 +202,7 @@ pub fn validate(
         kafka,
         kafka_settings,
         kafka_secrets: kafka_secrets(object),
-        source,
+        source: source(object),
         etl: Etl {
             replicas: spec.etl.replicas,
             settings: EtlSettings::new(object, "", "", place),
@@ -257,13 +215,6 @@ pub fn validate(
         namespace,
         names,
     })
-}
-
-fn fault(field: impl Into<String>, reason: impl Into<String>) -> Fault {
-    Fault {
-        field: field.into(),
-        reason: reason.into(),
-    }
 }
 
 fn images(object: &LogPipeline, config: &Config) -> Images {
@@ -292,58 +243,11 @@ fn reference(image: &Image) -> String {
     }
 }
 
-fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<Fault>) -> Kafka {
+fn kafka(object: &LogPipeline, config: &Config, facts: &Facts) -> Kafka {
     let managed: ManagedKafka = object.spec.kafka.managed.clone().unwrap_or_default();
-    for key in managed.config.keys() {
-        let ours = OURS
-            .iter()
-            .any(|own| own == key || (own.ends_with('.') && key.starts_with(own)));
-        if ours {
-            faults.push(fault(
-                format!("spec.kafka.managed.config[{key}]"),
-                "is set by the operator: remove it",
-            ));
-        }
-    }
-    if managed.config.iter().any(|(key, value)| {
-        [key, value]
-            .into_iter()
-            .any(|text| text.contains(['\n', '\r', '\\']))
-    }) {
-        faults.push(fault(
-            "spec.kafka.managed.config",
-            "must not hold line ends or backslashes: a setting is one line of a file",
-        ));
-    }
-    if let Some(factor) = object.spec.kafka.topic.replication_factor
-        && factor > managed.replicas
-    {
-        faults.push(fault(
-            "spec.kafka.topic.replicationFactor",
-            format!("is {factor}, and there are {} brokers: lower it, or raise spec.kafka.managed.replicas", managed.replicas),
-        ));
-    }
-    let limits = managed
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.limits.as_ref());
-    let memory = limits.and_then(|limits| limits.memory.as_deref());
-    let memory = memory.and_then(mebibytes).unwrap_or(KAFKA_MEMORY_MIB);
-    let heap_mib = memory * managed.jvm.heap_percent as u64 / 100;
-    if heap_mib < 128 {
-        faults.push(fault(
-            "spec.kafka.managed",
-            format!("gives a broker {heap_mib} MiB of heap, and it needs 128: raise resources.limits.memory or jvm.heapPercent"),
-        ));
-    }
     let asked = managed.metadata_version.as_deref();
-    let metadata_version = asked.and_then(metadata_version::level);
-    if asked.is_some() && metadata_version.is_none() {
-        faults.push(fault(
-            "spec.kafka.managed.metadataVersion",
-            "is not known to this operator: upgrade the operator, or remove it, and it follows the image",
-        ));
-    }
+    let (heap_mib, metadata_version) =
+        (managed.heap_mib(), asked.and_then(metadata_version::level));
     Kafka {
         replicas: managed.replicas,
         storage: managed.storage,
@@ -356,15 +260,6 @@ fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<
         rack: managed.rack.map(|rack| rack.topology_key),
         domain: config.cluster_domain.clone(),
     }
-}
-
-/// `512Mi` is 512.
-fn mebibytes(text: &str) -> Option<u64> {
-    if let Some(number) = text.strip_suffix("Mi") {
-        return number.parse().ok();
-    }
-    let number: u64 = text.strip_suffix("Gi")?.parse().ok()?;
-    number.checked_mul(1024)
 }
 
 fn topic(object: &LogPipeline, kafka: Option<&Kafka>) -> TopicSettings {
@@ -384,7 +279,7 @@ fn topic(object: &LogPipeline, kafka: Option<&Kafka>) -> TopicSettings {
     topic
 }
 
-fn source(object: &LogPipeline, faults: &mut Vec<Fault>) -> Option<Source> {
+fn source(object: &LogPipeline) -> Option<Source> {
     let source = &object.spec.source;
     let name = object.metadata.name.clone().unwrap_or_default();
     let state = format!("{SOURCE_DIR}/producer");
@@ -397,32 +292,7 @@ fn source(object: &LogPipeline, faults: &mut Vec<Fault>) -> Option<Source> {
             None,
         )
     } else if let Some(files) = &source.files {
-        let Some(volume) = &files.volume else {
-            faults.push(fault(
-                "spec.source.files.volume",
-                "must be set in a cluster: name the claim that the files are on",
-            ));
-            return None;
-        };
-        let below = format!("{}/", volume.mount_path);
-        if let Some(path) = files.paths.iter().find(|path| !path.starts_with(&below)) {
-            faults.push(fault(
-                "spec.source.files.paths",
-                format!(
-                    "has {path}, which is not below spec.source.files.volume.mountPath {}",
-                    volume.mount_path
-                ),
-            ));
-        }
-        if volume.mount_path == SOURCE_DIR
-            || volume.mount_path.starts_with(&format!("{SOURCE_DIR}/"))
-        {
-            faults.push(fault(
-                "spec.source.files.volume.mountPath",
-                format!("must not be below {SOURCE_DIR}, where the saved offsets are"),
-            ));
-        }
-        (files.paths.clone(), None, Some(volume.clone()))
+        (files.paths.clone(), None, files.volume.clone())
     } else {
         return None;
     };

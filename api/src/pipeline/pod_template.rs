@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::LogPipelineSpec;
+use super::{Fault, LogPipelineSpec, SOURCE_DIR};
 
 /// The containers that the operator makes.
 pub const CORE_CONTAINERS: [&str; 5] = ["kafka", "topic", "generate", "produce", "etl"];
@@ -78,7 +78,7 @@ const FOLDERS: [&str; 5] = [
     "/opt/logpipe",
     "/tmp",
     "/var/lib/kafka/data",
-    "/var/lib/logpipe",
+    SOURCE_DIR,
 ];
 
 /// What is merged into pods, as a strategic merge.
@@ -123,22 +123,13 @@ fn any_fields(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What is wrong at one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateFault {
-    /// Where.
-    pub path: String,
-    /// What, and the remedy.
-    pub reason: String,
-}
-
 impl PodTemplate {
     /// The fields of the pod. Those that cannot be read, which are among the faults, are left out.
     pub fn pod_spec(&self) -> PodSpec {
         serde_json::from_value(Value::Object(self.spec.clone())).unwrap_or_default()
     }
 
-    fn faults(&self, place: &Place<'_>) -> Vec<TemplateFault> {
+    fn faults(&self, place: &Place<'_>) -> Vec<Fault> {
         let mut faults = Faults(Vec::new());
         let path = place.path;
         let bytes = serde_json::to_vec(self).map_or(0, |text| text.len());
@@ -181,7 +172,7 @@ impl PodTemplate {
 
 impl LogPipelineSpec {
     /// All that cannot be carried out in the templates of pods.
-    pub fn pod_template_faults(&self) -> Vec<TemplateFault> {
+    pub(super) fn pod_template_faults(&self) -> Vec<Fault> {
         let files = self.source.files.as_ref();
         let files = files.and_then(|files| Some(files.volume.as_ref()?.mount_path.as_str()));
         let managed = self.kafka.managed.as_ref();
@@ -236,14 +227,11 @@ struct Place<'a> {
     files: Option<&'a str>,
 }
 
-struct Faults(Vec<TemplateFault>);
+struct Faults(Vec<Fault>);
 
 impl Faults {
     fn add(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(TemplateFault {
-            path: path.into(),
-            reason: reason.into(),
-        });
+        self.0.push(Fault::new(path, reason));
     }
 
     fn field(&mut self, path: &str, field: &str, value: &Value) {
@@ -376,9 +364,7 @@ mod tests {
             files: Some("/logs"),
         };
         let faults = template.faults(&place).into_iter();
-        faults
-            .map(|fault| format!("{} {}", fault.path, fault.reason))
-            .collect()
+        faults.map(|fault| fault.to_string()).collect()
     }
 
     #[track_caller]

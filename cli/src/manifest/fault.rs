@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Rule,
     /// What no schema can see: an expression that does not compile, a time zone nobody knows.
     Meaning,
+    /// What `logpipe run` does not need, and the operator does.
+    Cluster,
 }
 
 /// One thing that is wrong.

@@ -9,12 +9,44 @@ use super::fault::{Fault, Kind, Span, nearest};
 use super::schema::found;
 use super::yaml::{Node, Value};
 
+/// What our API group begins with, and a slip in it hardly does not.
+const GROUP: &str = "logpipe.";
+
 /// An object of another kind, which is left to others.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Skipped {
     pub(crate) kind: String,
     /// `metadata.name`; empty if it has none.
     pub(crate) name: String,
+}
+
+impl Skipped {
+    /// What is skipped without a look at more than its name.
+    pub(super) fn new(root: &Node) -> Self {
+        let metadata = root.get("metadata");
+        let name = metadata.and_then(|metadata| metadata.get("name"));
+        Self {
+            kind: text(root, "kind").unwrap_or("object").to_owned(),
+            name: name.and_then(Node::text).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// Whether an object is of our API group; without `apiVersion`, whether its kind is ours.
+pub(super) fn is_ours(root: &Node) -> bool {
+    match text(root, "apiVersion") {
+        Some(version) => version.starts_with(GROUP),
+        None => is(root, "kind", &wanted_kind()),
+    }
+}
+
+/// The same of a document that cannot be read as YAML, such as a template of Helm.
+pub(super) fn looks_ours(document: &str) -> bool {
+    document.lines().any(|line| {
+        let line = line.trim_start_matches(|c: char| c.is_whitespace() || "-{\"'".contains(c));
+        line.strip_prefix("apiVersion")
+            .is_some_and(|rest| rest.contains(GROUP))
+    })
 }
 
 /// What an object is.
@@ -62,7 +94,7 @@ pub(super) fn identify(root: &Node, faults: &mut Vec<Fault>) -> Identity {
     // Only what is near to ours is held to be ours; anything else is another's business.
     let near = our_version
         || our_kind
-        || group.starts_with("logpipe.")
+        || group.starts_with(GROUP)
         || nearest(name, [kind.as_str()].into_iter()).is_some()
         || (name.is_empty() && group.is_empty());
     if !near {
@@ -75,14 +107,7 @@ pub(super) fn identify(root: &Node, faults: &mut Vec<Fault>) -> Identity {
             faults.push(missing(field, &start, None));
             return Identity::Nothing;
         }
-        let named = root
-            .get("metadata")
-            .and_then(|metadata| metadata.get("name"));
-        let object = named.and_then(Node::text).unwrap_or_default().to_owned();
-        return Identity::Other(Skipped {
-            kind: name.to_owned(),
-            name: object,
-        });
+        return Identity::Other(Skipped::new(root));
     }
     for (field, wanted) in [("apiVersion", &version), ("kind", &kind)] {
         faults.extend(identity_fault(root, field, wanted, &start));

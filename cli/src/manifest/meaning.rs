@@ -34,24 +34,27 @@ pub(super) fn check(object: &Json, root: &Node, faults: &mut Vec<Fault>) {
         root,
     ));
     found.extend(idle_workers_warning(object, root));
-    found.extend(pod_template_faults(object, root));
+    found.extend(cluster_faults(object, root));
     found.retain(|fault| faults.iter().all(|known| known.path != fault.path));
     faults.append(&mut found);
 }
 
-/// In the words of the operator.
-fn pod_template_faults(object: &Json, root: &Node) -> Vec<Fault> {
+/// In the words of the operator. What a cluster needs and `logpipe run` does not is a warning.
+fn cluster_faults(object: &Json, root: &Node) -> Vec<Fault> {
     // What cannot be read was told by the schema.
     let Ok(spec) = serde_json::from_value::<LogPipelineSpec>(object["spec"].clone()) else {
         return Vec::new();
     };
-    let found = spec.pod_template_faults().into_iter();
-    found
-        .map(|fault| {
-            let span = locate(root, &fault.path);
-            Fault::error(Kind::Meaning, &fault.path, &span, fault.reason)
-        })
-        .collect()
+    let refused = spec.faults().into_iter().map(|fault| {
+        let span = locate(root, &fault.field);
+        Fault::error(Kind::Meaning, &fault.field, &span, fault.reason)
+    });
+    let needed = spec.files_without_volume().map(|fault| {
+        let span = locate(root, &fault.field);
+        Fault::warning(Kind::Cluster, &fault.field, &span, fault.reason)
+            .help("`logpipe run` reads the files of its machine, and needs none")
+    });
+    refused.chain(needed).collect()
 }
 
 fn pattern_fault(pattern: &str, root: &Node) -> Option<Fault> {
@@ -97,7 +100,7 @@ fn timezone_fault(name: &str, root: &Node) -> Option<Fault> {
         .map(|zone| zone.to_string())
         .collect();
     let meant = nearest(name, zones.iter().map(String::as_str));
-    let message = format!("{name:?} is no time zone that this machine knows");
+    let message = format!("{name:?} is not a known time zone");
     Some(
         Fault::error(Kind::Meaning, path, &locate(root, path), message)
             .label("expected UTC, a name such as Europe/Zurich or an offset such as +02:00")

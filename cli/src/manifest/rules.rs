@@ -76,15 +76,32 @@ fn speaks_of(rule: &str, place: &str, fault: &Fault) -> bool {
         || (fault.kind == Kind::UnknownField && !below.contains('.') && meant.is_some_and(reads))
 }
 
+/// The steps of `spec.paths[2]` and `spec.config[log.dirs]`: a key in brackets may have dots.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        if rest.is_empty() {
+            return None;
+        }
+        let (step, after) = match rest.strip_prefix('[') {
+            Some(inner) => inner.split_once(']').unwrap_or((inner, "")),
+            None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
+        };
+        rest = after;
+        Some(step)
+    })
+}
+
 /// Where a field stands: its value if that is on one line, else its key; if it is not there, the
 /// nearest thing around it.
 pub(super) fn locate(root: &Node, path: &str) -> Span {
     let mut node = root;
     let mut span = root.span.start..root.span.start;
-    for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
-        let next = match (&node.value, step.strip_suffix(']')) {
-            (Value::List(items), Some(index)) => {
-                let item = index.parse().ok().and_then(|index: usize| items.get(index));
+    for step in steps(path) {
+        let next = match &node.value {
+            Value::List(items) => {
+                let item = step.parse().ok().and_then(|index: usize| items.get(index));
                 item.map(|item| (item, &item.span))
             }
             _ => node
@@ -101,4 +118,18 @@ pub(super) fn locate(root: &Node, path: &str) -> Span {
         };
     }
     span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steps;
+
+    #[test]
+    fn a_path_has_steps() {
+        let of = |path| steps(path).collect::<Vec<_>>();
+        assert_eq!(of("spec.paths[2]"), ["spec", "paths", "2"]);
+        assert_eq!(of("a.config[log.dirs].x"), ["a", "config", "log.dirs", "x"]);
+        assert_eq!(of("a[b"), ["a", "b"]);
+        assert_eq!(of(""), [] as [&str; 0]);
+    }
 }

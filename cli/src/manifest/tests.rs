@@ -8,7 +8,7 @@ const HEAD: &str = "apiVersion: logpipe.dev/v1alpha1\nkind: LogPipeline\nmetadat
 const SPEC: &str = "spec: {source: {generator: {}}, sink: {s3: {bucket: logs}}}\n";
 
 fn checked(text: &str) -> Checked {
-    check("m.yaml".to_owned(), text.to_owned())
+    check("m.yaml".to_owned(), text.to_owned(), Scope::Named)
 }
 
 fn messages(text: &str) -> Vec<String> {
@@ -40,6 +40,18 @@ fn a_loaded_pipeline_has_its_defaults() {
     assert_eq!(pipeline.spec.transform.parser.timezone, "UTC");
     let generator = pipeline.spec.source.generator.as_ref().unwrap();
     assert_eq!(generator.events_per_second, 200);
+}
+
+#[test]
+fn a_run_is_not_told_what_only_a_cluster_needs() {
+    let files = "spec: {source: {files: {paths: [a.log]}}, sink: {s3: {bucket: logs}}}\n";
+    let (_folder, path) = file(&format!("{HEAD}{files}"));
+    let [fault] = read(&path).faults.try_into().unwrap();
+    assert_eq!(
+        (fault.severity, fault.kind),
+        (Severity::Warning, Kind::Cluster)
+    );
+    assert_eq!(load(&path).unwrap().warnings(Paint::Plain), "");
 }
 
 #[test]

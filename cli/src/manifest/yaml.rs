@@ -127,6 +127,14 @@ fn complete_paths(root: &Node, faults: &mut [Fault]) {
     }
 }
 
+/// The text of the document that a byte is in, for what cannot be read as YAML.
+pub(super) fn document_at(text: &str, at: usize) -> &str {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let start = before.rfind("\n---").unwrap_or(0);
+    let end = after.find("\n---").unwrap_or(after.len());
+    &text[start..before.len() + end]
+}
+
 /// Reads every document. A document with a syntax error gives a fault, and the next one is read.
 pub(super) fn parse(text: &str, faults: &mut Vec<Fault>) -> Vec<Node> {
     let mut options = Options::default();

@@ -12,8 +12,9 @@ pub(super) fn is_valid(checked: &[Checked]) -> bool {
     checked.iter().all(Checked::is_valid) && checked.iter().any(|file| file.found > 0)
 }
 
-/// For people: every fault with its line, then a line for each file, then the sum.
-pub(super) fn text(checked: &[Checked], paint: Paint) -> String {
+/// For people: every fault with its line, then a line for each file, then the sum. `others` is how many files of
+/// folders hold nothing of ours.
+pub(super) fn text(checked: &[Checked], others: usize, paint: Paint) -> String {
     let mut out = String::new();
     for file in checked {
         out.push_str(&render(file, paint));
@@ -37,7 +38,14 @@ pub(super) fn text(checked: &[Checked], paint: Paint) -> String {
         (0, _) => paint.green(&format!("{} valid", count(found, "pipeline"))),
         _ => paint.red(&format!("{} in {files}", count(errors, "error"))),
     };
-    writeln!(out, "{sum}").expect("writing to a string cannot fail");
+    let skipped = match others {
+        0 => String::new(),
+        _ => format!(
+            " (skipped: {} without a LogPipeline)",
+            count(others, "file")
+        ),
+    };
+    writeln!(out, "{sum}{skipped}").expect("writing to a string cannot fail");
     out
 }
 
@@ -85,6 +93,8 @@ fn count(number: usize, thing: &str) -> String {
 struct Report<'a> {
     valid: bool,
     files: Vec<FileReport<'a>>,
+    /// Files of folders that hold nothing of ours.
+    skipped_files: usize,
 }
 
 #[derive(Serialize)]
@@ -123,10 +133,11 @@ struct FaultReport<'a> {
 }
 
 /// For scripts: one JSON object.
-pub(super) fn json(checked: &[Checked]) -> serde_json::Result<String> {
+pub(super) fn json(checked: &[Checked], others: usize) -> serde_json::Result<String> {
     let report = Report {
         valid: is_valid(checked),
         files: checked.iter().map(file_report).collect(),
+        skipped_files: others,
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }

@@ -6,7 +6,10 @@ use crate::manifest::{Checked, unreadable};
 
 /// A file to check, or the reason why there is none.
 pub(super) enum Source {
-    File(PathBuf),
+    /// It was named.
+    Named(PathBuf),
+    /// It is in a folder that was named.
+    Found(PathBuf),
     Unusable(Checked),
 }
 
@@ -15,14 +18,14 @@ pub(super) fn expand(named: Vec<PathBuf>) -> Vec<Source> {
     let mut sources = Vec::new();
     for path in named {
         if !path.is_dir() {
-            sources.push(Source::File(path));
+            sources.push(Source::Named(path));
             continue;
         }
         let before = sources.len();
         add_folder(&path, &mut sources);
         if sources.len() == before {
-            let message = "there is no *.yaml, *.yml or *.json in this folder";
-            sources.push(unusable(&path, message.to_owned()));
+            let message = format!("there is no *.yaml, *.yml or *.json in {}", path.display());
+            sources.push(unusable(&path, message));
         }
     }
     sources
@@ -36,7 +39,7 @@ fn add_folder(folder: &Path, sources: &mut Vec<Source>) {
         Err(error) => {
             sources.push(unusable(
                 folder,
-                format!("the folder cannot be read: {error}"),
+                format!("the folder {} cannot be read: {error}", folder.display()),
             ));
             return;
         }
@@ -52,7 +55,7 @@ fn add_folder(folder: &Path, sources: &mut Vec<Source>) {
         if folder {
             add_folder(&path, sources);
         } else if is_manifest(&path) && !path.is_dir() {
-            sources.push(Source::File(path));
+            sources.push(Source::Found(path));
         }
     }
 }
@@ -77,7 +80,9 @@ mod tests {
 
     fn names(sources: &[Source]) -> Vec<String> {
         let name = |source: &Source| match source {
-            Source::File(path) => path.file_name().unwrap_or_default().display().to_string(),
+            Source::Named(path) | Source::Found(path) => {
+                path.file_name().unwrap_or_default().display().to_string()
+            }
             Source::Unusable(checked) => format!("! {}", checked.faults[0].message),
         };
         sources.iter().map(name).collect()

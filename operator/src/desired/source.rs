@@ -5,14 +5,14 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
 };
-use logpipe_api::pipeline::Suspend;
+use logpipe_api::pipeline::{SOURCE_DIR, Suspend};
 use logpipe_api::settings::Settings;
 
 use super::metadata;
 use super::names::Component;
 use super::pod::{self, Defaults};
 use crate::object::{Kind, Object};
-use crate::validate::{Pipeline, SOURCE_DIR, Source};
+use crate::validate::{Pipeline, Source};
 
 const DEFAULTS: Defaults<'_> = Defaults {
     cpu: "50m",

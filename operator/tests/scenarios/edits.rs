@@ -104,16 +104,16 @@ fn mend(spec: &mut Value) {
     let managed = spec["kafka"]["managed"].as_object_mut().unwrap();
     managed.remove("config");
     managed.remove("resources");
+    if let Some(Value::Object(topic)) = spec.pointer_mut("/kafka/topic") {
+        topic.remove("replicationFactor");
+    }
     let typed: LogPipelineSpec = serde_json::from_value(spec.clone()).unwrap();
-    if !typed.pod_template_faults().is_empty() {
+    if !typed.faults().is_empty() {
         for pointer in ["", "/etl", "/kafka/managed"] {
             if let Some(Value::Object(parent)) = spec.pointer_mut(pointer) {
                 parent.remove("podTemplate");
             }
         }
-    }
-    if let Some(Value::Object(topic)) = spec.pointer_mut("/kafka/topic") {
-        topic.remove("replicationFactor");
     }
 }
 
