@@ -1,10 +1,11 @@
 //! `logpipe-operator`: reads its environment, waits for the lease, reconciles until it is told to stop.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use kube::Client;
-use logpipe_operator::config::Config;
+use logpipe_operator::config::{Asked, Config, HELP};
 use logpipe_operator::context::Context;
 use logpipe_operator::controller;
 use logpipe_operator::health;
@@ -16,8 +17,29 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+fn main() -> ExitCode {
+    match Asked::from_args(std::env::args().skip(1)) {
+        Ok(Asked::Help) => print!("{HELP}"),
+        Ok(Asked::Version) => println!("logpipe-operator {}", env!("CARGO_PKG_VERSION")),
+        Ok(Asked::Run) => {
+            if let Err(error) = run() {
+                eprintln!("error: {error}");
+                for cause in error.chain().skip(1) {
+                    eprintln!("  because: {cause}");
+                }
+                return ExitCode::FAILURE;
+            }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("LOGPIPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
