@@ -7,6 +7,9 @@
 
 use std::io::{self, Read, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::wire::{self, Malformed, Voter};
 
 /// Larger answers than a cluster of a few brokers gives are not read.
@@ -122,28 +125,7 @@ pub fn check(
 pub fn directory(properties: &str) -> Option<[u8; 16]> {
     let mut lines = properties.lines();
     let id = lines.find_map(|line| line.trim().strip_prefix("directory.id="))?;
-    let mut bits = 0_u32;
-    let mut held = 0;
-    let mut bytes = Vec::new();
-    // Base64 for URLs, without padding.
-    for byte in id.bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    bytes.try_into().ok()
+    URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()
 }
 
 fn request(
