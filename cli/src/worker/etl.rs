@@ -2,22 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use logpipe_api::settings::{CheckpointPlace, EtlSettings, KafkaSettings, S3Settings, Settings};
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
-use logpipe_workers::ended::SetOnDrop;
 use logpipe_workers::etl::{self, Control, EtlOptions};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
 use logpipe_workers::store::Store;
 
-use super::progress::Progress;
-use super::{ends, serve, signals};
+use super::{ends, progress, serve, signals};
 use crate::runtime;
 
 pub(super) fn run() -> anyhow::Result<()> {
@@ -44,30 +41,24 @@ pub(super) fn run() -> anyhow::Result<()> {
     ends::watch(log.clone(), control.clone())?;
     // Whether it gets a partition is the group's to say: it may be a spare one.
     serve::start(Role::Etl(control.clone()), counters.clone())?;
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut progress = Progress::new("committed");
-            while !done.load(Ordering::Acquire) {
-                if stop.load(Ordering::Acquire) {
-                    control.stop();
-                }
-                progress.tell(counters.rows.get(), counters.dead.get());
-                std::thread::sleep(signals::STEP);
-            }
-        });
-        let _ended = SetOnDrop(&done);
-        etl::run(
-            &options,
-            log.as_ref(),
-            checkpoints,
-            store,
-            &control,
-            &counters,
-            runtime.handle(),
-            &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
-        )
-    })?;
+    progress::watched(
+        "committed",
+        &stop,
+        || control.stop(),
+        || (counters.rows.get(), counters.dead.get()),
+        || {
+            etl::run(
+                &options,
+                log.as_ref(),
+                checkpoints,
+                store,
+                &control,
+                &counters,
+                runtime.handle(),
+                &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
+            )
+        },
+    )?;
     tracing::info!(
         rows = counters.rows.get(),
         dead = counters.dead.get(),

@@ -1,11 +1,9 @@
 //! `logpipe worker produce`. Touches the files, the folder of its saved offsets, and Kafka.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use logpipe_api::settings::{KafkaSettings, ProducerSettings, Settings};
 use logpipe_workers::counters::Counters;
-use logpipe_workers::ended::SetOnDrop;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
 use logpipe_workers::produce::{self, Control, ProducerOptions};
@@ -24,20 +22,12 @@ pub(super) fn run() -> anyhow::Result<()> {
     let options = ProducerOptions::from(&settings);
     let (control, counters) = (Control::new(), Arc::new(Counters::default()));
     serve::start(Role::Produce, counters.clone())?;
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut progress = progress::Progress::new("produced");
-            while !done.load(Ordering::Acquire) {
-                if stop.load(Ordering::Acquire) {
-                    control.stop();
-                }
-                progress.tell(counters.produced.get(), 0);
-                std::thread::sleep(signals::STEP);
-            }
-        });
-        let _ended = SetOnDrop(&done);
-        produce::run(&options, &log, &control, &counters)
-    })?;
+    progress::watched(
+        "produced",
+        &stop,
+        || control.stop(),
+        || (counters.produced.get(), 0),
+        || produce::run(&options, &log, &control, &counters),
+    )?;
     Ok(())
 }
