@@ -37,7 +37,11 @@ pub(crate) struct Args {
 /// With fewer characters a column, a table tells nothing.
 const LEGIBLE: usize = 12;
 
+/// The column of the fields that are no columns.
+const EXTRA: &str = "_extra";
+
 /// Some rows of a place.
+#[derive(Clone)]
 pub(crate) struct Rows {
     /// The columns of the first file.
     pub(crate) columns: Vec<Column>,
@@ -104,7 +108,7 @@ pub(crate) fn first_rows(place: &Place, n: usize, wanted: Wanted) -> anyhow::Res
             continue;
         }
         let indices: Vec<usize> = (0..schema.fields().len())
-            .filter(|&index| wanted.all || !schema.field(index).name().starts_with('_'))
+            .filter(|&index| wanted.all || is_of_the_line(schema.field(index).name()))
             .collect();
         if found.columns.is_empty() {
             found.columns = indices
@@ -128,6 +132,11 @@ pub(crate) fn first_rows(place: &Place, n: usize, wanted: Wanted) -> anyhow::Res
         }
     }
     Ok(found)
+}
+
+/// `_extra` holds fields of the line; all others that begin so tell of the ingestion.
+fn is_of_the_line(name: &str) -> bool {
+    name == EXTRA || !name.starts_with('_')
 }
 
 impl Column {
@@ -159,6 +168,9 @@ impl Rows {
     /// The rows as a table with lines of at most `width` characters, or one below the other where a table
     /// would cut every column to nothing.
     pub(crate) fn text(&self, width: Option<usize>) -> String {
+        if let Some(shorter) = self.without_empty_extra() {
+            return shorter.text(width);
+        }
         if let Some(width) = width.filter(|width| self.columns.len() * LEGIBLE > *width) {
             return self.upright(width);
         }
@@ -178,6 +190,23 @@ impl Rows {
             table.push(row.iter().map(Cell::plain).collect());
         }
         table.render(width)
+    }
+
+    /// Without the column `_extra` where no row has it: there it only takes room.
+    fn without_empty_extra(&self) -> Option<Self> {
+        let at = self
+            .columns
+            .iter()
+            .position(|column| column.name == EXTRA)?;
+        if self.rows.iter().any(|row| row[at] != Cell::Null) {
+            return None;
+        }
+        let mut shorter = self.clone();
+        shorter.columns.remove(at);
+        for row in &mut shorter.rows {
+            row.remove(at);
+        }
+        Some(shorter)
     }
 
     /// Each row as lines of a name and a value.
@@ -321,6 +350,22 @@ mod tests {
                 .any(|line| line.starts_with("_ingested_at  2026-01-31T07")),
             "{text}"
         );
+    }
+
+    #[test]
+    fn fields_that_are_no_columns_are_shown_where_there_are_some() {
+        assert!(is_of_the_line("_extra") && is_of_the_line("level") && !is_of_the_line("_offset"));
+        let column = |name: &str| Column {
+            name: name.to_owned(),
+            numeric: false,
+        };
+        let rows = |extra: Cell| Rows {
+            columns: vec![column("level"), column("_extra")],
+            rows: vec![vec![Cell::Text("info".to_owned()), extra]],
+        };
+        let text = rows(Cell::Text(r#"{"code":"E17"}"#.to_owned())).text(None);
+        assert!(text.contains("_extra") && text.contains("E17"), "{text}");
+        assert!(!rows(Cell::Null).text(None).contains("_extra"));
     }
 
     #[test]

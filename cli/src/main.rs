@@ -24,11 +24,21 @@ mod worker;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What `--help` says after the commands.
+const HELP: &str = "\
+Exit codes:
+  0    good
+  1    the input is invalid, the promise is broken or the run failed
+  2    wrong usage
+  130  `run` was left at once by a second Ctrl-C
+
+Examples:
+  logpipe run examples/quickstart.yaml
+  logpipe verify logpipe-data/quickstart";
+
 /// Log lines in, queryable Parquet out, each line exactly once, with the proof.
-///
-/// Exit codes: 0 good; 1 the input is invalid, the promise is broken or the run failed; 2 wrong usage.
 #[derive(Parser)]
-#[command(name = "logpipe", version, max_term_width = 100)]
+#[command(name = "logpipe", version, max_term_width = 100, after_help = HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +46,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a LogPipeline manifest in this process
+    // Without a text of its own it has the longer one of its arguments.
     Run(run::Args),
     /// Check manifests as the API server would, and say every fault at once
     Validate(validate::Args),
@@ -55,7 +65,7 @@ enum Command {
     ///
     /// Exit codes: 0 done; 1 failed, and starting again may help; 2 wrong usage or variables; 3 a person must mend
     /// something first.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = worker::HELP)]
     Worker(worker::Role),
 }
 

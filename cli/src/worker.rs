@@ -19,6 +19,15 @@ mod signals;
 mod survey;
 mod topic;
 
+/// What `--help` says after the roles.
+pub(crate) const HELP: &str = "\
+Environment variables of all roles, beside those named above:
+  LOGPIPE_LOG             what is logged: error, warn, info (the default), debug, or a filter
+  LOGPIPE_LOG_FORMAT      json: a JSON object a line; plain text otherwise
+  LOGPIPE_METRICS_LISTEN  address:port of /metrics and /readyz; without it, no port is opened
+
+Every variable, with examples: docs/reference/worker.md";
+
 #[derive(Subcommand)]
 pub(crate) enum Role {
     /// Write seeded lines to a rolling app.log (`LOGPIPE_GENERATOR_*`)
