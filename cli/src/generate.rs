@@ -132,6 +132,10 @@ fn show_progress(max_events: u64, done: &AtomicBool, counters: &Counters) {
             .progress_chars("━━─"),
     );
     while !done.load(Ordering::Relaxed) {
+        if max_events > 0 {
+            let before = counters.generated_before.get();
+            bar.set_length(max_events.saturating_sub(before));
+        }
         bar.set_position(counters.generated.get());
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -23,9 +23,11 @@ mod yaml;
 
 pub(crate) use fault::{Fault, Kind, Severity};
 pub(crate) use identity::Skipped;
-pub(crate) use render::{Paint, position, render};
+pub(crate) use render::{position, render};
 
 use yaml::Node;
+
+use crate::output::Paint;
 
 /// The most bytes of a file. The API server takes objects of up to 1.5 MiB.
 const MAX_FILE_BYTES: u64 = 4 << 20;

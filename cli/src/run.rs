@@ -14,29 +14,44 @@ use logpipe_api::settings::S3Settings;
 use logpipe_workers::etl::plans::Frozen;
 use logpipe_workers::log::kafka::topic::TopicReport;
 
-use crate::manifest::{self, Paint};
+use crate::manifest;
 use crate::modes::{KafkaMode, Modes, SinkMode};
-use crate::output::{self, Format};
+use crate::output::{self, Format, Paint};
 
 pub(crate) mod data_dir;
 mod display;
+mod rate;
 mod roles;
 mod summary;
 
 use data_dir::DataDir;
 use display::Display;
 use roles::{Roles, Wanted};
-use summary::Table;
+use summary::{Table, quoted};
 
 /// How often roles and display move on.
 const STEP: Duration = Duration::from_millis(50);
 
+/// What `--help` says after the options.
+const HELP: &str = "\
+Environment variables:
+  LOGPIPE_LOG  what is logged: error, warn (the default), info, debug, or a filter such as
+               logpipe_workers::produce=debug
+
+Exit codes:
+  0    everything that was read is committed, also after Ctrl-C
+  1    the manifest is invalid, or the run failed
+  2    wrong usage
+  130  left at once by a second Ctrl-C; nothing is lost, and the next start has more to look at";
+
 /// Run a LogPipeline manifest in this process.
 ///
 /// The generator, the file producer, an embedded log and the ETL run as threads; Parquet goes to a local
-/// folder. With `--kafka manifest` and `--sink manifest` it is the manifest's own Kafka and bucket. The run ends when the source is finished and everything is committed, or at Ctrl-C. Started
-/// again it goes on where it was: nothing lost, nothing twice.
+/// folder. With `--kafka manifest` and `--sink manifest` it is the manifest's own Kafka and bucket. The run
+/// ends when the source is finished and everything is committed, or at Ctrl-C. Started again it goes on where
+/// it was: nothing lost, nothing twice.
 #[derive(clap::Args)]
+#[command(after_long_help = HELP)]
 pub(crate) struct Args {
     /// The manifest, with one LogPipeline
     manifest: PathBuf,
@@ -54,7 +69,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let paint = Paint::for_stream(&std::io::stderr());
+    let paint = Paint::stderr();
     let loaded = match manifest::load(&args.manifest) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -96,36 +111,64 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
         .data_dir
         .clone()
         .unwrap_or_else(|| Path::new("logpipe-data").join(name));
+    // First: the folder would belong to a run that never was.
+    args.modes.check_secrets(pipeline)?;
     let dir = DataDir::open(&shown_dir, pipeline, name, &args.modes)?;
     let display = Display::new(args.output, pipeline);
     display.start_logging();
     let interrupts = count_interrupts(&display)?;
-
     let plan: Arc<Mutex<Option<Frozen>>> = Arc::default();
-    let on_plan = {
-        let (plan, display) = (plan.clone(), display.clone());
-        Box::new(move |frozen: &Frozen| {
-            display.plan(frozen);
-            *plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen.clone());
-        })
-    };
     // Of the manifest, not of its parent: that of `pipeline.yaml` is empty, which has no absolute path.
     let manifest =
         std::path::absolute(&args.manifest).context("cannot find the manifest's folder")?;
-    let folder = manifest.parent().unwrap_or(Path::new("/"));
     display.begin(name, &shown_dir, &places(args, pipeline, &shown_dir));
     let started = Instant::now();
-    let on_topic = |report: &TopicReport| display.topic(report);
     let wanted = Wanted {
         pipeline,
         name,
-        folder,
+        folder: manifest.parent().unwrap_or(Path::new("/")),
         once: args.once,
         modes: &args.modes,
         dir: &dir,
-        on_topic: &on_topic,
+        on_topic: &|report: &TopicReport| display.topic(report),
     };
-    let mut roles = Roles::start(&wanted, on_plan)?;
+    let mut roles = Roles::start(&wanted, keep_plan(&plan, &display))?;
+    let interrupted = follow(&mut roles, &display, &interrupts, started);
+
+    let totals = summary::Totals::read(&roles);
+    let counters = roles.counters.clone();
+    let failures = roles.into_failures();
+    if !failures.is_empty() {
+        tell_failures(&failures, args, &shown_dir);
+        return Ok(ExitCode::FAILURE);
+    }
+    let frozen = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
+    summary::Summary {
+        name,
+        dir: &shown_dir,
+        table: table(args, pipeline, &dir, &shown_dir),
+        counters: &counters,
+        totals: totals?,
+        plan: frozen,
+        elapsed: started.elapsed(),
+        interrupted,
+        generated: pipeline.spec.source.generator.is_some(),
+    }
+    .print(args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the plan, and keeps it for the summary.
+fn keep_plan(plan: &Arc<Mutex<Option<Frozen>>>, display: &Display) -> roles::OnPlan {
+    let (plan, display) = (plan.clone(), display.clone());
+    Box::new(move |frozen: &Frozen| {
+        display.plan(frozen);
+        *plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen.clone());
+    })
+}
+
+/// Moves the roles on until all is over, and says whether that was asked for.
+fn follow(roles: &mut Roles, display: &Display, interrupts: &AtomicU32, started: Instant) -> bool {
     let mut stopping = false;
     while !roles.step() {
         if !stopping && interrupts.load(Ordering::Acquire) > 0 {
@@ -140,31 +183,28 @@ fn run_pipeline(args: &Args, pipeline: &LogPipeline, name: &str) -> anyhow::Resu
     let lag = roles.lag();
     display.progress(&roles.counters, lag, started.elapsed());
     display.end();
+    stopping
+}
 
-    let totals = summary::Totals::read(&roles);
-    let counters = roles.counters.clone();
-    let failures = roles.into_failures();
-    if !failures.is_empty() {
-        failures.iter().for_each(output::print_error);
-        output::note(
-            "What is committed stays as it is: mend this and run the same command again, and it goes on where it was.\n",
-        );
-        return Ok(ExitCode::FAILURE);
+/// A role does not know by which words a person reaches its checkpoints: they are put in here.
+fn tell_failures(failures: &[anyhow::Error], args: &Args, dir: &Path) {
+    const REBUILD: &str = "logpipe checkpoint rebuild";
+    let dir = quoted(&dir.to_string_lossy());
+    let local = args.modes.kafka == KafkaMode::Embedded && args.modes.sink == SinkMode::Local;
+    let rebuild = if local {
+        format!("`{REBUILD} {dir}`")
+    } else {
+        let manifest = quoted(&args.manifest.to_string_lossy());
+        let secrets = quoted(&args.modes.secrets.to_string_lossy());
+        format!("`{REBUILD} -f {manifest} --data-dir {dir} --secrets {secrets}`")
+    };
+    for failure in failures {
+        let text = output::with_causes(failure);
+        output::print_failure(&text.replace(&format!("`{REBUILD}`"), &rebuild));
     }
-    let frozen = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-    summary::Summary {
-        name,
-        dir: &shown_dir,
-        table: table(args, pipeline, &dir, &shown_dir),
-        counters: &counters,
-        totals: totals?,
-        plan: frozen,
-        elapsed: started.elapsed(),
-        interrupted: stopping,
-        generated: pipeline.spec.source.generator.is_some(),
-    }
-    .print(args.output)?;
-    Ok(ExitCode::SUCCESS)
+    output::note(
+        "What is committed stays as it is: mend this and run the same command again, and it goes on where it was.\n",
+    );
 }
 
 /// What of this run is where.
@@ -203,10 +243,16 @@ fn table<'a>(args: &'a Args, pipeline: &LogPipeline, dir: &DataDir, shown_dir: &
     }
     let mut flags = vec!["--sink manifest".to_owned()];
     if pipeline.spec.sink.s3.credentials.is_some() || pipeline.spec.sink.s3.tls.is_some() {
-        flags.push(format!("--secrets {}", args.modes.secrets.display()));
+        flags.push(format!(
+            "--secrets {}",
+            quoted(&args.modes.secrets.to_string_lossy())
+        ));
     }
     if args.data_dir.is_some() {
-        flags.push(format!("--data-dir {}", shown_dir.display()));
+        flags.push(format!(
+            "--data-dir {}",
+            quoted(&shown_dir.to_string_lossy())
+        ));
     }
     Table::Bucket {
         settings: S3Settings::new(pipeline, &args.modes.secrets()),

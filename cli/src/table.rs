@@ -106,16 +106,48 @@ pub(crate) fn count(number: u64) -> String {
 
 /// A number of things: `1 row`, `2,000 rows`.
 pub(crate) fn things(number: u64, one: &str) -> String {
-    format!(
-        "{} {one}{}",
-        count(number),
-        if number == 1 { "" } else { "s" }
-    )
+    format!("{} {}", count(number), plural(number, one))
+}
+
+/// The word for so many things: `row`, `rows`.
+pub(crate) fn plural(number: u64, one: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{one}{end}")
+}
+
+/// Bytes in the unit that fits: `812 bytes`, `1.5 KiB`, `64.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, power)| bytes >> power > 0);
+    match unit {
+        Some((unit, power)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << power) as f64),
+        None => things(bytes, "byte"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_things_and_sizes_are_never_nothing() {
+        assert_eq!(
+            (things(1, "row"), things(2000, "row")),
+            ("1 row".to_owned(), "2,000 rows".to_owned())
+        );
+        let sizes = [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1,023 bytes"),
+            (1024, "1.0 KiB"),
+            (1_000_000, "976.6 KiB"),
+            (1 << 26, "64.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+        ];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+    }
 
     #[test]
     fn numbers_stand_right_and_text_stands_left() {

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::manifest::{self, Checked, Paint};
-use crate::output::{self, Format};
+use crate::manifest::{self, Checked};
+use crate::output::{self, Format, Paint};
 
 mod report;
 mod sources;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let text = match format {
-        Format::Text => report::text(&checked, others, Paint::for_stream(&std::io::stdout())),
+        Format::Text => report::text(&checked, others, Paint::stdout()),
         Format::Json => report::json(&checked, others)?,
     };
     output::print(&text)?;

@@ -12,8 +12,10 @@ use crate::etl::row::RejectReason;
 /// Counters that all roles of one process share.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Lines the generator wrote, in this run and those before it.
+    /// Lines the generator wrote.
     pub generated: Count,
+    /// Lines that it had written in the runs before.
+    pub generated_before: Count,
     /// Lines that are durable in the log.
     pub produced: Count,
     /// Bytes of these lines.

@@ -215,7 +215,7 @@ pub fn run(
     let state = State::start(before.as_ref(), options, next, now_millis());
     state.save(&options.dir)?;
 
-    counters.generated.set(next);
+    counters.generated_before.set(next);
     let mut writer = Writer::open(options, state)?;
     writer.run(stop, counters)?;
     Ok(Generated {

@@ -71,7 +71,7 @@ const BUILD: &[Definition] = &[Definition {
 
 const GENERATOR: &[Definition] = &[Definition {
     name: "logpipe_generator_lines_total",
-    values: Values::Counter(|c| c.generated.get()),
+    values: Values::Counter(|c| c.generated_before.get() + c.generated.get()),
     help: "Lines written, in this run and those before it",
 }];
 

@@ -8,7 +8,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use logpipe_api::LogPipeline;
-use logpipe_api::settings::S3Settings;
 use logpipe_workers::checkpoint::file::{self, FileStore};
 use logpipe_workers::checkpoint::survey::{self, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
@@ -97,7 +96,7 @@ impl Local {
             return Ok((store, Duration::ZERO));
         }
         let (pipeline, modes) = self.manifest()?;
-        let settings = S3Settings::new(pipeline, &modes.secrets());
+        let settings = modes.s3_settings(pipeline)?;
         Ok((Store::s3_reader(&settings)?, survey::QUIET))
     }
 

@@ -6,55 +6,10 @@ use unicode_width::UnicodeWidthChar;
 
 use super::Checked;
 use super::fault::{Fault, Severity, Span};
+use crate::output::Paint;
 
 /// How wide a shown line may be. Of a longer one the part around the place is shown.
 const WIDTH: usize = 100;
-
-/// Whether the text goes to a terminal that shows colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paint {
-    Plain,
-    Coloured,
-}
-
-impl Paint {
-    /// Colours for a terminal, unless `NO_COLOR` is set.
-    pub(crate) fn for_stream(stream: &impl std::io::IsTerminal) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        if wanted && stream.is_terminal() {
-            Self::Coloured
-        } else {
-            Self::Plain
-        }
-    }
-
-    pub(crate) fn bold(self, text: &str) -> String {
-        self.wrap("1", text)
-    }
-
-    pub(crate) fn red(self, text: &str) -> String {
-        self.wrap("1;31", text)
-    }
-
-    pub(crate) fn yellow(self, text: &str) -> String {
-        self.wrap("1;33", text)
-    }
-
-    pub(crate) fn green(self, text: &str) -> String {
-        self.wrap("1;32", text)
-    }
-
-    pub(crate) fn dim(self, text: &str) -> String {
-        self.wrap("1;34", text)
-    }
-
-    fn wrap(self, code: &str, text: &str) -> String {
-        match self {
-            Self::Coloured if !text.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
-            _ => text.to_owned(),
-        }
-    }
-}
 
 /// Every fault of a file, each followed by an empty line.
 pub(crate) fn render(checked: &Checked, paint: Paint) -> String {
@@ -72,73 +27,75 @@ fn render_fault(out: &mut String, checked: &Checked, fault: &Fault, paint: Paint
         Severity::Warning => paint.yellow("warning"),
     };
     let message = if fault.path.is_empty() {
-        fault.message.clone()
+        format!(": {}", fault.message)
     } else {
-        format!("{}: {}", fault.path, fault.message)
+        format!(": {}: {}", fault.path, fault.message)
     };
-    line(
-        out,
-        &format!(
-            "{severity}{}",
-            paint.bold(&format!(": {}", printable(&message)))
-        ),
-    );
+    let message = paint.bold(&printable(&message));
+    line(out, &format!("{severity}{message}"));
     let shown = !checked.text.is_empty();
-    let places = std::iter::once(&fault.span).chain(fault.other.iter().map(|(span, _)| span));
-    let last = places
-        .map(|span| position(&checked.text, span.start).0)
-        .max()
-        .unwrap_or(1);
-    let gutter = if shown { last.to_string().len() } else { 1 };
-    let (row, column) = position(&checked.text, fault.span.start);
+    let gutter = gutter(&checked.text, fault);
     let place = if shown {
+        let (row, column) = position(&checked.text, fault.span.start);
         format!(":{row}:{column}")
     } else {
         String::new()
     };
-    let arrow = paint.dim(&format!("{:gutter$}-->", ""));
+    let arrow = paint.blue(&format!("{:gutter$}-->", ""));
     line(out, &format!("{arrow} {}{place}", printable(&checked.file)));
-    let bar = paint.dim(&format!("{:gutter$} |", ""));
+    let bar = paint.blue(&format!("{:gutter$} |", ""));
     if shown {
         line(out, &bar);
-        let colour = match fault.severity {
-            Severity::Error => Paint::red,
-            Severity::Warning => Paint::yellow,
-        };
-        let main = Mark {
-            span: &fault.span,
-            sign: '^',
-            label: &fault.label,
-            colour,
-        };
-        let other = fault.other.as_ref();
-        let other = other.map(|(span, label)| Mark {
-            span,
-            sign: '-',
-            label,
-            colour: Paint::dim,
-        });
-        let mut marks: Vec<Mark<'_>> = std::iter::once(main).chain(other).collect();
-        marks.sort_by_key(|mark| mark.span.start);
-        let mut before = None;
-        for mark in &marks {
-            let row = position(&checked.text, mark.span.start).0;
-            if before.is_some_and(|before| row > before + 1) {
-                line(out, &paint.dim("..."));
-            }
-            snippet(out, &checked.text, mark, before != Some(row), gutter, paint);
-            before = Some(row);
-        }
+        snippets(out, &checked.text, fault, gutter, paint);
     }
     if let Some(help) = &fault.help {
         if shown {
             line(out, &bar);
         }
-        let equals = paint.dim(&format!("{:gutter$} =", ""));
-        line(
-            out,
-            &format!("{equals} {} {}", paint.bold("help:"), printable(help)),
-        );
+        let equals = paint.blue(&format!("{:gutter$} =", ""));
+        let label = paint.bold("help:");
+        line(out, &format!("{equals} {label} {}", printable(help)));
+    }
+}
+
+/// How wide the column of the line numbers is.
+fn gutter(text: &str, fault: &Fault) -> usize {
+    if text.is_empty() {
+        return 1;
+    }
+    let other = fault.other.as_ref().map(|(span, _)| span.start);
+    let last = other.unwrap_or_default().max(fault.span.start);
+    position(text, last).0.to_string().len()
+}
+
+/// The places of a fault in the text, one below the other.
+fn snippets(out: &mut String, text: &str, fault: &Fault, gutter: usize, paint: Paint) {
+    let main = Mark {
+        span: &fault.span,
+        sign: '^',
+        label: &fault.label,
+        colour: match fault.severity {
+            Severity::Error => Paint::red,
+            Severity::Warning => Paint::yellow,
+        },
+    };
+    let other = fault.other.as_ref();
+    let other = other.map(|(span, label)| Mark {
+        span,
+        sign: '-',
+        label,
+        colour: Paint::blue,
+    });
+    let mut marks: Vec<Mark<'_>> = std::iter::once(main).chain(other).collect();
+    marks.sort_by_key(|mark| mark.span.start);
+    let mut before = None;
+    for mark in &marks {
+        let row = position(text, mark.span.start).0;
+        if before.is_some_and(|before| row > before + 1) {
+            line(out, &paint.blue("..."));
+        }
+        snippet(out, text, mark, before != Some(row), gutter, paint);
+        before = Some(row);
     }
 }
 
@@ -182,13 +139,13 @@ fn snippet(
     let before = width(&part(begin, from)) + width(cut);
     let marks = mark.sign.to_string().repeat(width(&part(from, to)).max(1));
     if with_line {
-        let number = paint.dim(&format!("{row:>gutter$} |"));
+        let number = paint.blue(&format!("{row:>gutter$} |"));
         let shown = part(begin, end);
         line(out, &format!("{number} {cut}{shown}{rest}"));
     }
     let below = format!("{marks} {}", printable(mark.label));
     let below = (mark.colour)(paint, below.trim_end());
-    let bar = paint.dim(&format!("{:gutter$} |", ""));
+    let bar = paint.blue(&format!("{:gutter$} |", ""));
     line(out, &format!("{bar} {:before$}{below}", ""));
 }
 

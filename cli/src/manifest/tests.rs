@@ -145,7 +145,7 @@ fn words_and_quotes_mean_what_they_mean_to_kubectl() {
 fn a_file_that_is_too_large_is_not_read_to_its_end() {
     let (_folder, path) = file(&"#".repeat(MAX_FILE_BYTES as usize + 1));
     let faults = load(&path).unwrap_err().to_string();
-    assert!(faults.contains("it is larger than 4 MiB"), "{faults}");
+    assert!(faults.contains("m.yaml is larger than 4 MiB"), "{faults}");
 }
 
 #[test]

@@ -8,12 +8,12 @@ use anyhow::{Context, bail};
 use clap::ArgGroup;
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::Addressing;
-use logpipe_api::settings::{S3Settings, Secrets};
+use logpipe_api::settings::S3Settings;
 use serde::Deserialize;
 
 use super::Place;
 use crate::manifest;
-use crate::modes::SinkMode;
+use crate::modes::{KafkaMode, Modes, SinkMode};
 
 /// How a command is told the place: a folder or bucket, or a manifest.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,8 +60,12 @@ impl PlaceArgs {
 
     /// The manifest's bucket, with the checkpoints of its data folder where they are there.
     fn bucket(&self, pipeline: &LogPipeline) -> anyhow::Result<Place> {
-        let secrets = Secrets(self.secrets.to_string_lossy().into_owned());
-        let place = Place::bucket(&S3Settings::new(pipeline, &secrets))?;
+        let modes = Modes {
+            kafka: KafkaMode::default(),
+            sink: self.sink,
+            secrets: self.secrets.clone(),
+        };
+        let place = Place::bucket(&modes.s3_settings(pipeline)?)?;
         let name = pipeline.metadata.name.as_deref().unwrap_or_default();
         let checkpoints = self.data_dir(name).join("checkpoints");
         if checkpoints.is_dir() {

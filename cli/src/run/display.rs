@@ -15,8 +15,9 @@ use logpipe_workers::log::kafka::topic::TopicReport;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::rate::Rate;
 use crate::output::Format;
-use crate::table::count;
+use crate::table::{count, size, things};
 
 /// How often plain and JSON lines are written.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Display {
     kind: Kind,
+    /// Whether the lines are made here.
+    generator: bool,
     /// Milliseconds since the start at which the last plain line was written.
     last_line: Arc<AtomicU64>,
     rates: Arc<Mutex<Rates>>,
@@ -40,37 +43,19 @@ enum Kind {
 #[derive(Clone)]
 struct Bars {
     all: MultiProgress,
+    /// How many lines there are to be, over all runs; 0 where nobody knows.
+    total: u64,
     generated: Option<ProgressBar>,
     produced: ProgressBar,
     committed: ProgressBar,
     tail: ProgressBar,
 }
 
-/// Lines a second over about the last second.
 #[derive(Default)]
 struct Rates {
-    at: Duration,
     generated: Rate,
     produced: Rate,
     committed: Rate,
-}
-
-#[derive(Default)]
-struct Rate {
-    last: u64,
-    per_second: f64,
-}
-
-impl Rate {
-    fn update(&mut self, now: u64, seconds: f64) {
-        let current = now.saturating_sub(self.last) as f64 / seconds;
-        self.last = now;
-        self.per_second = if self.per_second == 0.0 {
-            current
-        } else {
-            0.7 * self.per_second + 0.3 * current
-        };
-    }
 }
 
 impl Display {
@@ -83,6 +68,7 @@ impl Display {
         };
         Self {
             kind,
+            generator: pipeline.spec.source.generator.is_some(),
             last_line: Arc::default(),
             rates: Arc::default(),
         }
@@ -97,7 +83,7 @@ impl Display {
             .with_target(false)
             .with_writer(self.clone());
         // A second display in one process keeps the first one's logs.
-        drop(logs.with_ansi(std::io::stderr().is_terminal()).try_init());
+        drop(logs.with_ansi(console::colors_enabled_stderr()).try_init());
     }
 
     /// `places` says in words what is where.
@@ -139,32 +125,32 @@ impl Display {
         }
     }
 
-    /// Shows how far the run is. To be called often; it decides itself how often to draw.
+    /// Shows how far this run is. To be called often; it decides itself how often to draw.
     pub(super) fn progress(&self, counters: &Counters, lag: u64, elapsed: Duration) {
         let (generated, produced) = (counters.generated.get(), counters.produced.get());
         let committed = counters.rows.get() + counters.dead.get();
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = elapsed.saturating_sub(rates.at).as_secs_f64();
-        if since >= 0.2 {
-            rates.at = elapsed;
-            rates.generated.update(generated, since);
-            rates.produced.update(produced, since);
-            rates.committed.update(committed, since);
-        }
+        rates.generated.note(elapsed, generated);
+        rates.produced.note(elapsed, produced);
+        rates.committed.note(elapsed, committed);
         match &self.kind {
-            Kind::Bars(bars) => {
-                bars.draw(counters, lag, &rates, generated, produced, committed);
+            Kind::Bars(bars) => bars.draw(counters, lag, &rates),
+            Kind::Lines if self.line_is_due(elapsed) => {
+                let generated = if self.generator {
+                    format!("generated {}  ", count(generated))
+                } else {
+                    String::new()
+                };
+                self.say(&format!(
+                    "{:6.1}s  {generated}produced {}  committed {}  {}/s  {}  lag {}",
+                    elapsed.as_secs_f64(),
+                    count(produced),
+                    count(committed),
+                    count(rates.committed.per_second()),
+                    things(counters.files.get(), "file"),
+                    things(lag, "record"),
+                ));
             }
-            Kind::Lines if self.line_is_due(elapsed) => self.say(&format!(
-                "{:6.1}s  generated {}  produced {}  committed {}  {}/s  files {}  lag {} records",
-                elapsed.as_secs_f64(),
-                count(generated),
-                count(produced),
-                count(committed),
-                count(rates.committed.per_second as u64),
-                count(counters.files.get()),
-                count(lag),
-            )),
             Kind::Json if self.line_is_due(elapsed) => json(&serde_json::json!({
                 "event": "progress",
                 "seconds": (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -242,6 +228,7 @@ impl Bars {
         ));
         Self {
             all,
+            total,
             generated,
             produced,
             committed,
@@ -249,34 +236,32 @@ impl Bars {
         }
     }
 
-    fn draw(
-        &self,
-        counters: &Counters,
-        lag: u64,
-        rates: &Rates,
-        generated: u64,
-        produced: u64,
-        committed: u64,
-    ) {
+    fn draw(&self, counters: &Counters, lag: u64, rates: &Rates) {
+        // What is left of all lines to be made; some that are made may still have to be sent.
+        let left = self.total.saturating_sub(counters.generated_before.get());
         let show = |bar: &ProgressBar, lines: u64, rate: &Rate| {
+            if self.total > 0 {
+                bar.set_length(left.max(lines));
+            }
             bar.set_position(lines);
             bar.set_message(format!(
                 "{:>13}  {:>9}/s",
                 count(lines),
-                count(rate.per_second as u64)
+                count(rate.per_second())
             ));
         };
         if let Some(bar) = &self.generated {
-            show(bar, generated, &rates.generated);
+            show(bar, counters.generated.get(), &rates.generated);
         }
-        show(&self.produced, produced, &rates.produced);
+        show(&self.produced, counters.produced.get(), &rates.produced);
+        let committed = counters.rows.get() + counters.dead.get();
         show(&self.committed, committed, &rates.committed);
         self.tail.set_message(format!(
-            "{} files, {:.1} MiB, {} quarantined, lag {} records",
-            count(counters.files.get()),
-            counters.file_bytes.get() as f64 / 1_048_576.0,
+            "{}, {}, {} quarantined, lag {}",
+            things(counters.files.get(), "file"),
+            size(counters.file_bytes.get()),
             count(counters.dead.get()),
-            count(lag),
+            things(lag, "record"),
         ));
     }
 }

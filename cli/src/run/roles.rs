@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use logpipe_api::LogPipeline;
 use logpipe_api::pipeline::{Generator, Suspend};
 use logpipe_api::settings::{
-    CheckpointPlace, EtlSettings, GeneratorSettings, ProducerSettings, S3Settings, TopicSettings,
+    CheckpointPlace, EtlSettings, GeneratorSettings, ProducerSettings, TopicSettings,
 };
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::file::FileStore;
@@ -44,6 +44,8 @@ pub(super) struct Roles {
     embedded: Option<EmbeddedLog>,
     reader: Box<dyn Source>,
     lag: (Instant, u64),
+    /// The ETL has seen a line, now or in a run before.
+    planned: Arc<AtomicBool>,
     partitions: u32,
     stop_generator: Arc<AtomicBool>,
     producer_control: Arc<produce::Control>,
@@ -110,6 +112,7 @@ impl Roles {
             counters: Arc::default(),
             reader: log.source()?,
             lag: (Instant::now(), 0),
+            planned: Arc::default(),
             log,
             embedded,
             partitions,
@@ -197,6 +200,11 @@ impl Roles {
         let (log, checkpoints) = (self.log.clone(), self.checkpoints.clone());
         let (control, counters) = (self.etl_control.clone(), self.counters.clone());
         let runtime = self.runtime.handle().clone();
+        let planned = self.planned.clone();
+        let on_plan = move |frozen: &etl::plans::Frozen| {
+            planned.store(true, Ordering::Release);
+            on_plan(frozen);
+        };
         self.etl = Some(spawn("etl", move || {
             let run = etl::run(
                 &options,
@@ -282,6 +290,11 @@ impl Roles {
 
     /// Records in the log whose lines are not committed.
     pub(super) fn lag(&mut self) -> u64 {
+        let no_lines = self.counters.produced.get() == 0 && !self.planned.load(Ordering::Acquire);
+        if self.sources == Sources::Ours && no_lines {
+            // What the log holds are the producers' own records, which the ETL passes when it knows the lines.
+            return 0;
+        }
         let (at, lag) = self.lag;
         if self.embedded.is_none() && at.elapsed() < LAG_EVERY {
             return lag;
@@ -345,7 +358,7 @@ fn open_store(wanted: &Wanted<'_>, runtime: &Runtime) -> anyhow::Result<Store> {
         return Store::local(&dir.parquet(), &pipeline.prefix())
             .with_context(|| format!("cannot use the folder {}", dir.parquet().display()));
     }
-    let mut store = Store::s3(&S3Settings::new(pipeline, &modes.secrets()))?;
+    let mut store = Store::s3(&modes.s3_settings(pipeline)?)?;
     runtime.block_on(store.probe())?;
     Ok(store)
 }

@@ -14,7 +14,7 @@ use super::roles::Roles;
 use crate::head;
 use crate::output::{self, Format};
 use crate::place::Place;
-use crate::table::{count, terminal_width};
+use crate::table::{count, plural, size, terminal_width, things};
 
 /// Rows that are shown.
 const ROWS: usize = 5;
@@ -132,50 +132,49 @@ impl Summary<'_> {
         let outcome = if self.plan.is_some() {
             "everything that was read is committed"
         } else {
-            "there were no lines yet, or only blank ones, which wait in the log for the first others"
+            "no lines to commit yet"
         };
         writeln!(text, "{}: {end} after {seconds:.1} s, {outcome}", self.name)?;
         writeln!(text)?;
+        let row = |text: &mut String, what: &str, number: u64, rest: &str| {
+            writeln!(text, "  {what:<12} {:>13} {rest}", count(number))
+        };
+        let lines = |number| plural(number, "line");
         if self.generated {
-            writeln!(
-                text,
-                "  generated    {:>13} lines",
-                count(counters.generated.get())
-            )?;
+            let generated = counters.generated.get();
+            row(text, "generated", generated, &lines(generated))?;
         }
-        writeln!(
-            text,
-            "  produced     {:>13} lines",
-            count(counters.produced.get())
-        )?;
-        writeln!(
-            text,
-            "  committed    {:>13} rows in {} files ({:.1} MiB), {} lines/s",
-            count(counters.rows.get()),
-            count(counters.files.get()),
-            counters.file_bytes.get() as f64 / 1_048_576.0,
-            count((committed as f64 / seconds.max(0.001)) as u64),
-        )?;
-        writeln!(
-            text,
-            "  quarantined  {:>13} lines",
-            count(counters.dead.get())
-        )?;
+        let (produced, rows) = (counters.produced.get(), counters.rows.get());
+        row(text, "produced", produced, &lines(produced))?;
+        let rate = (committed as f64 / seconds.max(0.001)) as u64;
+        let committed_rows = format!(
+            "{} in {}{}, {}/s",
+            plural(rows, "row"),
+            things(counters.files.get(), "file"),
+            match counters.file_bytes.get() {
+                0 => String::new(),
+                bytes => format!(" ({})", size(bytes)),
+            },
+            things(rate, "line"),
+        );
+        row(text, "committed", rows, &committed_rows)?;
+        let dead = counters.dead.get();
+        row(text, "quarantined", dead, &lines(dead))?;
         if counters.lost_bytes.get() > 0 {
-            writeln!(
-                text,
-                "  lost         {:>13} bytes, destroyed before they could be read (see the warnings)",
-                count(counters.lost_bytes.get())
-            )?;
+            let lost = counters.lost_bytes.get();
+            let what = plural(lost, "byte");
+            let what = format!("{what}, destroyed before they could be read (see the warnings)");
+            row(text, "lost", lost, &what)?;
         }
         if self.totals.rows + self.totals.dead != committed {
-            writeln!(
-                text,
-                "  all runs     {:>13} rows and {} quarantined in {} files",
-                count(self.totals.rows),
-                count(self.totals.dead),
-                count(self.totals.files),
-            )?;
+            let totals = self.totals;
+            let rest = format!(
+                "{} and {} quarantined in {}",
+                plural(totals.rows, "row"),
+                count(totals.dead),
+                things(totals.files, "file"),
+            );
+            row(text, "all runs", totals.rows, &rest)?;
         }
         if let Some(plan) = &self.plan {
             writeln!(text, "  parser       {}", plan.why)?;
@@ -205,36 +204,129 @@ impl Summary<'_> {
         Ok(())
     }
 
+    /// What can be done with what is there.
     fn next(&self, text: &mut String) -> std::fmt::Result {
-        let logpipe = std::env::args()
-            .next()
-            .unwrap_or_else(|| "logpipe".to_owned());
-        writeln!(text, "Next:")?;
-        match &self.table {
-            Table::Local { prefix, .. } => {
-                let table = self
-                    .dir
-                    .join("parquet")
-                    .join(prefix)
-                    .join("dt=*/**/*.parquet");
-                writeln!(text, "  {logpipe} verify {}", self.dir.display())?;
-                writeln!(
-                    text,
-                    "  duckdb -c \"SELECT level, count(*) FROM '{}' GROUP BY ALL\"",
-                    table.display()
-                )?;
-            }
+        let logpipe = std::env::args().next();
+        let logpipe = quoted(logpipe.as_deref().unwrap_or("logpipe"));
+        let (rows, dead) = (self.totals.rows > 0, self.totals.dead > 0);
+        let place = match &self.table {
+            Table::Local { .. } => quoted(&self.dir.to_string_lossy()),
             Table::Bucket {
                 flags, manifest, ..
-            } => {
-                let manifest = manifest.display();
-                writeln!(text, "  {logpipe} verify -f {manifest} {flags}")?;
-                writeln!(text, "  {logpipe} head -f {manifest} {flags}")?;
-            }
+            } => format!("-f {} {flags}", quoted(&manifest.to_string_lossy())),
+        };
+        let mut next = Vec::new();
+        if rows || dead {
+            next.push(format!("{logpipe} verify {place}"));
         }
-        writeln!(
-            text,
-            "  {logpipe} run examples/files.yaml    # then edit `paths` to follow your own files"
-        )
+        match &self.table {
+            _ if !rows => {}
+            Table::Local { prefix, .. } => {
+                let table = self.dir.join("parquet").join(prefix);
+                let files = table.join("dt=*/**/*.parquet");
+                let files = files.to_string_lossy().replace('\'', "''");
+                let query = format!("SELECT level, count(*) FROM '{files}' GROUP BY ALL");
+                next.push(format!("duckdb -c {}", in_double_quotes(&query)));
+            }
+            Table::Bucket { .. } => next.push(format!("{logpipe} head {place}")),
+        }
+        if dead {
+            next.push(format!(
+                "{logpipe} head {place} --dead    # the quarantined lines, and why"
+            ));
+        }
+        if self.generated {
+            next.push(
+                "cp examples/files.yaml mine.yaml    # then edit `paths` in it to follow your own files"
+                    .to_owned(),
+            );
+        }
+        if next.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "Next:")?;
+        next.iter().try_for_each(|line| writeln!(text, "  {line}"))
+    }
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A text as a shell takes it, in double quotes.
+fn in_double_quotes(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(dir: &str, generated: bool, rows: u64, dead: u64) -> String {
+        let summary = Summary {
+            name: "p",
+            dir: Path::new(dir),
+            table: Table::Local {
+                parquet: PathBuf::new(),
+                prefix: "p/".to_owned(),
+            },
+            counters: &Counters::default(),
+            totals: Totals {
+                rows,
+                dead,
+                files: 1,
+            },
+            plan: None,
+            elapsed: Duration::ZERO,
+            interrupted: false,
+            generated,
+        };
+        let mut text = String::new();
+        summary.next(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn only_what_can_be_done_comes_next() {
+        assert_eq!(next("data/p", false, 0, 0), "");
+        let all = next("data/p", true, 1, 1);
+        for text in [
+            " verify data/p\n",
+            "duckdb -c \"SELECT level, count(*) FROM 'data/p/parquet/p/dt=*/**/*.parquet' GROUP BY ALL\"",
+            " head data/p --dead ",
+            "cp examples/files.yaml",
+        ] {
+            assert!(all.contains(text), "{text:?} is not in:\n{all}");
+        }
+        let dead = next("data/p", false, 0, 1);
+        assert!(
+            dead.contains(" verify ") && dead.contains(" --dead"),
+            "{dead}"
+        );
+        assert!(
+            !dead.contains("duckdb") && !dead.contains("examples"),
+            "{dead}"
+        );
+        assert!(!next("data/p", false, 1, 0).contains("--dead"));
+    }
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        let text = next("my data/it's", false, 1, 0);
+        assert!(text.contains(r" verify 'my data/it'\''s'"), "{text}");
+        assert!(text.contains("FROM 'my data/it''s/parquet/"), "{text}");
+        assert!(next("a$b", false, 1, 0).contains(r"FROM 'a\$b/parquet/"));
     }
 }

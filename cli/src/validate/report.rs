@@ -5,7 +5,8 @@ use std::fmt::Write;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::manifest::{Checked, Fault, Kind, Paint, Severity, Skipped, position, render};
+use crate::manifest::{Checked, Fault, Kind, Severity, Skipped, position, render};
+use crate::output::Paint;
 
 /// Whether every file is valid and there is a pipeline at all.
 pub(super) fn is_valid(checked: &[Checked]) -> bool {

@@ -114,7 +114,7 @@ fn an_empty_file_is_no_failure() {
         .logpipe(&["run", "p.yaml", "--once"])
         .ends_with(0)
         .stdout;
-    assert!(printed.contains("there were no lines yet"), "{printed}");
+    assert!(printed.contains("no lines to commit yet"), "{printed}");
     world.append("app.log", lines(0..3));
     world.run().ends_with(0);
     assert_eq!(world.messages(), messages(0..3));

@@ -48,7 +48,7 @@ fn a_checkpoint_that_is_gone_is_made_again_from_the_files() {
     world
         .run()
         .ends_with(1)
-        .says(&["logpipe checkpoint rebuild"]);
+        .says(&["`logpipe checkpoint rebuild logpipe-data/p`"]);
     assert_eq!(world.parquet(), before);
     let dry = world.logpipe(&["checkpoint", "rebuild", PLACE, "--dry-run"]);
     assert!(
@@ -105,7 +105,7 @@ fn an_older_copy_is_replaced() {
     world
         .run()
         .ends_with(1)
-        .says(&["logpipe checkpoint rebuild"]);
+        .says(&["`logpipe checkpoint rebuild logpipe-data/p`"]);
     assert_eq!(report(&world, &["rebuild", PLACE])[0]["action"], "Written");
     goes_on(&world, 20);
 }

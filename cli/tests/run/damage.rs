@@ -148,7 +148,7 @@ fn a_damaged_plan_names_itself_and_is_made_anew_when_it_is_moved_away() {
     damage(&world, PLAN);
     world.run().ends_with(1).says(&[
         "/checkpoints/plan.checkpoint is damaged",
-        "make it from the files of the table: `logpipe checkpoint rebuild`",
+        "make it from the files of the table: `logpipe checkpoint rebuild logpipe-data/p`",
     ]);
     fs::rename(world.data(PLAN), world.path("away")).unwrap();
     goes_on(&world);

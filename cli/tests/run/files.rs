@@ -122,3 +122,17 @@ fn a_folder_given_elsewhere_holds_everything() {
     world.logpipe(&["verify", "else/where"]).ends_with(0);
     assert!(!world.path("logpipe-data").exists());
 }
+
+#[test]
+fn without_a_line_there_is_no_lag() {
+    let world = World::of_file("");
+    let mut running = world.start(&["run", "p.yaml"]);
+    running.until_says("  lag ");
+    running.interrupt();
+    let told = running.wait().ends_with(0).stderr;
+    let lags: Vec<&str> = told
+        .lines()
+        .filter_map(|line| Some(line.split_once("  lag ")?.1))
+        .collect();
+    assert!(lags.iter().all(|lag| *lag == "0 records"), "{told}");
+}

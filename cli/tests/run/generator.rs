@@ -25,6 +25,7 @@ fn every_generated_line_is_committed_and_a_second_run_writes_nothing() {
 
     let before = world.parquet();
     let summary = world.run().ends_with(0).summary();
+    assert_eq!(summary["generated"], 0, "{summary}");
     assert_eq!(summary["produced"], 0, "{summary}");
     assert_eq!(summary["files"], 0, "{summary}");
     assert_eq!(summary["totalRows"], 20_000, "{summary}");

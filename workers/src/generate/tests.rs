@@ -227,6 +227,20 @@ fn a_generator_whose_reader_is_behind_stops_when_it_is_told() {
     assert_eq!(counters.generated.get(), generated.total);
 }
 
+#[test]
+fn lines_of_the_runs_before_are_counted_for_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    generate(&options(dir.path()));
+    let more = GeneratorOptions {
+        max_events: 27,
+        ..options(dir.path())
+    };
+    let counters = Counters::default();
+    run(&more, &AtomicBool::new(false), &counters).unwrap();
+    let counted = (counters.generated_before.get(), counters.generated.get());
+    assert_eq!(counted, (20, 7));
+}
+
 fn full(dir: &Path) -> bool {
     let size = fs::metadata(dir.join("app.log")).map_or(0, |file| file.len());
     size >= 300 && roll::rolled(dir).unwrap().len() == 2
