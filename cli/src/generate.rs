@@ -15,6 +15,7 @@ use logpipe_workers::counters::Counters;
 use logpipe_workers::generate::{self, Generated, GeneratorOptions, Rolled};
 
 use crate::output;
+use crate::table::things;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -151,8 +152,8 @@ fn print_summary(
     let size = std::fs::metadata(&log).map_or(0, |file| file.len());
     let rate = generated.written as f64 / took.as_secs_f64().max(0.001);
     let mut text = format!(
-        "{} lines in {:.1} s ({} a second)\n",
-        HumanCount(generated.written),
+        "{} in {:.1} s ({} a second)\n",
+        things(generated.written, "line"),
         took.as_secs_f64(),
         HumanCount(rate as u64)
     );

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Found, Stored};
 use crate::output::Format;
-use crate::table::{Table, count, terminal_width};
+use crate::table::{Table, count, terminal_width, things};
 
 /// Every partition that is there or should be.
 pub(super) fn print(found: &Found, format: Format) -> anyhow::Result<String> {
@@ -86,12 +86,8 @@ impl Row {
                     })
                     .collect();
                 let pending = checkpoint.pending.as_ref().map(|batch| {
-                    let files = batch.files.len();
-                    format!(
-                        "[{}, {}) in {files} files",
-                        count(batch.start),
-                        count(batch.end)
-                    )
+                    let files = things(batch.files.len() as u64, "file");
+                    format!("[{}, {}) in {files}", count(batch.start), count(batch.end))
                 });
                 cells.extend([
                     count(checkpoint.next),

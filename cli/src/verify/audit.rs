@@ -295,10 +295,13 @@ impl Audit<'_> {
     ) -> anyhow::Result<()> {
         if checkpoint.totals.files > 0 {
             self.faults.add(Kind::Gap, 1, || {
-                format!(
-                    "partition {}: {} files were committed, but none is there",
-                    checkpoint.partition, checkpoint.totals.files
-                )
+                let (were, them) = match checkpoint.totals.files {
+                    1 => ("was", "it is not"),
+                    _ => ("were", "none is"),
+                };
+                let files = things(checkpoint.totals.files, "file");
+                let partition = checkpoint.partition;
+                format!("partition {partition}: {files} {were} committed, but {them} there")
             });
         }
         if let Some(witness) = witness.filter(|witness| witness.has(checkpoint)) {
