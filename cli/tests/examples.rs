@@ -33,7 +33,10 @@ fn each_example_is_valid_without_a_warning() {
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{name}: {said}");
         assert!(said.contains("1 pipeline valid"), "{name}: {said}");
-        assert!(!said.contains("warning"), "{name}: {said}");
+        // Some are for `logpipe run`, which has the files of its machine.
+        let mut warnings = said.lines().filter(|line| line.starts_with("warning"));
+        let fine = |line: &str| line.starts_with("warning: spec.source.files.volume: ");
+        assert!(warnings.all(fine), "{name}: {said}");
     }
 }
 
