@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::batch::EncodedBatch;
 use crate::checkpoint::{
-    Checkpoint, CheckpointStore, DecodeError, MAX_BYTES, Seen, StoreError, Swap, TransitionError,
-    partition_key,
+    Checkpoint, CheckpointStore, DecodeError, Empty, MAX_BYTES, Seen, StoreError, Swap,
+    TransitionError, partition_key,
 };
 use crate::log::{Identity, Offset};
 use crate::store::{ATTEMPTS, PutError, Store, backoff};
@@ -166,9 +166,21 @@ impl Committer {
         &self.current
     }
 
+    /// Notes that the records before `empty.until` gave no row.
+    pub async fn note_empty(&mut self, empty: Empty) -> Result<(), CommitError> {
+        let next = self.current.note_empty(empty);
+        if next.as_ref().is_ok_and(is_too_large) {
+            return Ok(()); // It saves reading them again, no more.
+        }
+        self.advance(next).await
+    }
+
     /// Announces a batch.
     pub async fn announce(&mut self, batch: &EncodedBatch) -> Result<(), CommitError> {
-        let next = self.current.announce(batch.batch.clone());
+        let mut next = self.current.announce(batch.batch.clone());
+        if next.as_ref().is_ok_and(is_too_large) {
+            next = next.map(Checkpoint::without_empty);
+        }
         self.advance(next).await
     }
 
@@ -265,4 +277,8 @@ impl Committer {
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }
+}
+
+fn is_too_large(checkpoint: &Checkpoint) -> bool {
+    checkpoint.encode().len() > MAX_BYTES
 }

@@ -14,7 +14,7 @@ use super::budget::{Budget, Held};
 use super::encode::Layout;
 use super::receive::{Producers, Progress, Verdict};
 use super::stage::Stager;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Empty};
 use crate::counters::Counters;
 use crate::log::key::BlockKey;
 use crate::log::{Identity, Offset, Record};
@@ -30,6 +30,14 @@ pub struct Limits {
     pub interval: Duration,
     /// Since its last row.
     pub idle: Duration,
+}
+
+/// What a partition hands to its committer, in order.
+pub enum Work {
+    /// A batch.
+    Batch(Queued),
+    /// Records that gave no row, behind the last batch.
+    Empty(Empty),
 }
 
 /// A batch on its way to the committer.
@@ -82,13 +90,17 @@ pub struct Partition {
     receiver: Receiver,
     limits: Limits,
     open: BatchBuilder,
+    /// Everything before it is in a batch, or is noted to have no row.
+    noted: Offset,
     first_row: Instant,
     last_row: Instant,
-    /// Finished batches that the committer has no room for yet.
-    ready: VecDeque<Queued>,
-    /// A batch was finished since this was last asked.
+    /// Since when there is something behind the last row that is not noted, and no row.
+    rowless: Option<Instant>,
+    /// What is finished, and the committer has no room for yet.
+    ready: VecDeque<Work>,
+    /// Something was finished since this was last asked.
     fresh: bool,
-    committer: mpsc::Sender<Queued>,
+    committer: mpsc::Sender<Work>,
     /// When the first record of the open batch was written.
     opened_with: i64,
     /// Of each finished batch its end, and when its first record was written.
@@ -102,24 +114,27 @@ impl Partition {
         log: Identity,
         layout: Arc<Layout>,
         limits: Limits,
-        committer: mpsc::Sender<Queued>,
+        committer: mpsc::Sender<Work>,
     ) -> Self {
         let now = Instant::now();
         if let Some(pending) = checkpoint.pending.take() {
             checkpoint.pass(&pending);
         }
+        let (until, producers) = checkpoint.resume();
         Self {
             log,
-            open: BatchBuilder::new(layout.clone(), checkpoint.next),
+            open: BatchBuilder::new(layout.clone(), checkpoint.next..until),
             layout,
             limits,
             receiver: Receiver {
-                producers: checkpoint.producers.clone(),
+                producers: producers.clone(),
                 begin: checkpoint.begin,
             },
+            noted: until,
             cut: checkpoint,
             first_row: now,
             last_row: now,
+            rowless: None,
             ready: VecDeque::new(),
             fresh: false,
             committer,
@@ -148,12 +163,17 @@ impl Partition {
         (self.open.rows() == 0).then(|| self.open.range())
     }
 
+    /// Where reading goes on.
+    pub fn next(&self) -> Offset {
+        self.open.range().end
+    }
+
     /// The committer has no room: do not read on.
     pub fn is_full(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// Whether a batch was finished since the last call.
+    /// Whether something was finished since the last call.
     pub fn take_fresh(&mut self) -> bool {
         std::mem::take(&mut self.fresh)
     }
@@ -250,28 +270,51 @@ impl Partition {
         if self.open.rows() == 0 {
             return Ok(());
         }
-        let next = BatchBuilder::new(self.layout.clone(), self.open.range().end);
+        let end = self.open.range().end;
+        let next = BatchBuilder::new(self.layout.clone(), end..end);
         let done = std::mem::replace(&mut self.open, next);
         let batch = done.finish(&self.log, &self.cut, self.receiver.producers.clone())?;
         self.cut.pass(&batch.batch);
         let held = budget.hold(batch.bytes());
         self.waiting.push_back((batch.batch.end, self.opened_with));
-        self.ready.push_back(Queued {
+        self.ready.push_back(Work::Batch(Queued {
             batch,
             announced: false,
             held,
-        });
+        }));
+        self.noted = end;
         self.fresh = true;
         Ok(())
     }
 
-    /// Hands finished batches to the committer as far as it has room. `false` when the committer is gone.
+    /// Notes what was read up to `position` and gave no row, when that has stood for `patience`: otherwise it would be
+    /// missing once retention has taken it. A partition without traffic is noted once.
+    pub fn note_rowless(&mut self, position: Offset, patience: Duration, now: Instant) {
+        if self.open.rows() > 0 || position <= self.noted {
+            self.rowless = None;
+            return;
+        }
+        let since = *self.rowless.get_or_insert(now);
+        if now.duration_since(since) < patience {
+            return;
+        }
+        self.rowless = None;
+        self.noted = position;
+        self.open.skip_to(position);
+        self.ready.push_back(Work::Empty(Empty {
+            until: position,
+            producers: self.receiver.producers.clone(),
+        }));
+        self.fresh = true;
+    }
+
+    /// Hands what is finished to the committer as far as it has room. `false` when the committer is gone.
     pub fn hand_over(&mut self) -> bool {
-        while let Some(batch) = self.ready.pop_front() {
-            match self.committer.try_send(batch) {
+        while let Some(work) = self.ready.pop_front() {
+            match self.committer.try_send(work) {
                 Ok(()) => {}
-                Err(TrySendError::Full(batch)) => {
-                    self.ready.push_front(batch);
+                Err(TrySendError::Full(work)) => {
+                    self.ready.push_front(work);
                     return true;
                 }
                 Err(TrySendError::Closed(_)) => return false,

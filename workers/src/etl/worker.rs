@@ -14,7 +14,7 @@ use super::batch::EncodedBatch;
 use super::budget::Held;
 use super::commit::{CommitError, Committer};
 use super::encode::Layout;
-use super::partition::{Partition, Queued};
+use super::partition::{Partition, Queued, Work};
 use super::stage::Stager;
 use super::{Control, EtlError, POLL, Shared, plans, recover};
 use crate::checkpoint::{Batch, Checkpoint, Seen};
@@ -148,11 +148,9 @@ impl<'a> Worker<'a> {
 
         // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
         let (sender, receiver) = mpsc::channel(1);
-        let mut next = checkpoint.next;
         let mut first = None;
         if let Some(pending) = &checkpoint.pending {
             let batch = self.rebuild(reader, &checkpoint, pending)?;
-            next = pending.end;
             let held = shared.budget.hold(batch.bytes());
             first = Some(Queued {
                 batch,
@@ -173,6 +171,7 @@ impl<'a> Worker<'a> {
         });
         let limits = shared.options.limits;
         let partition = Partition::new(checkpoint, log, self.layout.clone(), limits, sender);
+        let next = partition.next();
         self.active.push(Active {
             partition,
             committer,
@@ -215,10 +214,12 @@ impl<'a> Worker<'a> {
             self.poll()?;
             let now = Instant::now();
             for active in &mut self.active {
-                active
-                    .partition
+                let partition = &mut active.partition;
+                partition
                     .cut_if_due(&self.shared.budget, now)
                     .map_err(EtlError::Encode)?;
+                let position = self.member.source().position(partition.number());
+                partition.note_rowless(position, self.shared.options.limits.idle, now);
             }
             self.keep_within_budget()?;
             if self.shared.control.is_stopping() || self.is_drained()? {
@@ -289,10 +290,8 @@ impl<'a> Worker<'a> {
 
     fn cut_all(&mut self) -> Result<(), EtlError> {
         for active in &mut self.active {
-            active
-                .partition
-                .cut(&self.shared.budget)
-                .map_err(EtlError::Encode)?;
+            let position = self.member.source().position(active.partition.number());
+            finish_reading(&mut active.partition, position, self.shared)?;
         }
         Ok(())
     }
@@ -419,21 +418,38 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Makes everything that was read ready for the committer.
+fn finish_reading(
+    partition: &mut Partition,
+    position: Offset,
+    shared: &Shared<'_>,
+) -> Result<(), EtlError> {
+    partition.cut(&shared.budget).map_err(EtlError::Encode)?;
+    partition.note_rowless(position, Duration::ZERO, Instant::now());
+    Ok(())
+}
+
 /// Commits batches in order until the channel is closed.
 async fn commit_all(
     mut committer: Committer,
     first: Option<Queued>,
-    mut batches: mpsc::Receiver<Queued>,
+    mut works: mpsc::Receiver<Work>,
     control: &Control,
     counters: &Counters,
 ) -> Result<(), CommitError> {
-    let mut next = first;
+    let mut next = first.map(Work::Batch);
     loop {
-        let Some(queued) = (match next.take() {
-            Some(queued) => Some(queued),
-            None => batches.recv().await,
-        }) else {
-            return Ok(());
+        let work = match next.take() {
+            Some(work) => Some(work),
+            None => works.recv().await,
+        };
+        let queued = match work {
+            None => return Ok(()),
+            Some(Work::Empty(empty)) => {
+                committer.note_empty(empty).await?;
+                continue;
+            }
+            Some(Work::Batch(queued)) => queued,
         };
         let start = Instant::now();
         let partition = committer.checkpoint().partition;
@@ -445,13 +461,15 @@ async fn commit_all(
             at: Timestamp::now().as_millisecond(),
             end: control.seen.end(partition),
         };
-        if let Ok(mut following) = batches.try_recv() {
-            committer.commit(Some(&following.batch), Some(seen)).await?;
-            following.announced = true;
-            next = Some(following);
-        } else {
-            committer.commit(None, Some(seen)).await?;
-        }
+        next = works.try_recv().ok();
+        let following = match &mut next {
+            Some(Work::Batch(following)) => {
+                following.announced = true;
+                Some(&following.batch)
+            }
+            _ => None,
+        };
+        committer.commit(following, Some(seen)).await?;
         counters.batches.since(start);
         control.seen.note_commit(partition, seen.at);
         count(&queued.batch, counters);

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::counters::Counters;
@@ -16,7 +16,7 @@ use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Changes, Identity, Log, LogError, Member, Offset, Sink, Source};
 use logpipe_workers::store::Store;
 
-use crate::support::{World, lines};
+use crate::support::{World, lines, until};
 
 const PARTITIONS: u32 = 4;
 const WORKERS: usize = 3;
@@ -164,17 +164,6 @@ impl Coordinator {
         } else {
             self.steal(partition, worker);
         }
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "waited in vain until {what}"
-        );
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

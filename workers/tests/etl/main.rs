@@ -1,6 +1,7 @@
 //! The real ETL over a log, checkpoints and a bucket in memory: each line becomes a row once, whatever dies.
 
 mod group;
+mod rowless;
 mod support;
 
 use std::collections::BTreeMap;
@@ -530,7 +531,7 @@ fn a_commit_tells_its_time() {
 #[test]
 fn a_checkpoint_of_a_newer_release_is_refused() {
     let world = busy_world();
-    let newer = br#"{"v":2,"anything":true}"#;
+    let newer = br#"{"v":3,"anything":true}"#;
     futures::executor::block_on(world.checkpoints.swap("p00000", None, newer)).unwrap();
     let error = world.run(&Fuse::never()).err().unwrap();
     assert!(

@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -144,6 +144,15 @@ impl World {
         control: &Arc<Control>,
     ) -> Result<Arc<Counters>, EtlError> {
         control.drain();
+        self.serve(fuse, control)
+    }
+
+    /// A worker that goes on until its control says otherwise.
+    pub(crate) fn serve(
+        &self,
+        fuse: &Fuse,
+        control: &Arc<Control>,
+    ) -> Result<Arc<Counters>, EtlError> {
         let counters = Arc::new(Counters::default());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -218,6 +227,26 @@ impl World {
     /// The messages alone.
     pub(crate) fn messages(&self) -> Vec<String> {
         self.rows().into_iter().map(|(text, ..)| text).collect()
+    }
+}
+
+/// Stops a worker, also when its test fails.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a Control);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Active, EtlError, Worker};
+use super::{Active, EtlError, Worker, finish_reading};
 use crate::etl::commit::CommitError;
 
 /// How long the group may leave us a partition that another worker has taken, before we stop: longer than it
@@ -41,10 +41,8 @@ impl Worker<'_> {
             self.revoked.push(number);
             let mut active = self.active.iter_mut();
             if let Some(active) = active.find(|active| active.partition.number() == number) {
-                active
-                    .partition
-                    .cut(&self.shared.budget)
-                    .map_err(EtlError::Encode)?;
+                let position = self.member.source().position(number);
+                finish_reading(&mut active.partition, position, self.shared)?;
             }
         }
         if !changes.assigned.is_empty() {
