@@ -36,6 +36,7 @@ fn batch(start: Offset, end: Offset) -> Batch {
             Progress {
                 generation: 2,
                 next: end * 100,
+                ..Progress::default()
             },
         )]),
         files: vec![
@@ -295,6 +296,7 @@ fn largest() -> Batch {
         Progress {
             generation: u32::MAX,
             next: u64::MAX,
+            ..Progress::default()
         },
     )]);
     largest

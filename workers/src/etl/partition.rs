@@ -69,11 +69,13 @@ impl Receiver {
             return progress.receive(key.generation, key.first, key.lines);
         }
         // A producer that is seen for the first time begins at 0, unless the log was already cut off in
-        // front when the partition began: then its first record that is left counts as its beginning.
-        let next = if self.begin > 0 { key.first } else { 0 };
+        // front when the partition began: then its first line that is left counts as its beginning. The fence of
+        // its first generation says that no line was before.
+        let is_new = key.lines == 0 && key.generation <= 1;
         let mut progress = Progress {
             generation: key.generation,
-            next,
+            next: 0,
+            open: self.begin > 0 && !is_new,
         };
         let verdict = progress.receive(key.generation, key.first, key.lines);
         self.producers.insert(key.producer.to_owned(), progress);
@@ -331,6 +333,61 @@ fn restore(producers: &mut Producers, producer: &str, before: Option<Progress>) 
         }
         None => {
             producers.remove(producer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(receiver: &mut Receiver, generation: u32, first: u64, lines: u32) -> Verdict {
+        let key = BlockKey {
+            first,
+            lines,
+            ..BlockKey::fence("demo-0", generation, 7)
+        };
+        receiver.receive(Some(&key))
+    }
+
+    fn receiver(begin: Offset) -> Receiver {
+        Receiver {
+            producers: Producers::new(),
+            begin,
+        }
+    }
+
+    #[test]
+    fn behind_a_cut_a_fence_does_not_say_where_the_lines_begin() {
+        let mut receiver = receiver(5);
+        assert_eq!(receive(&mut receiver, 2, 0, 0), Verdict::Fence);
+        let stored = serde_json::to_string(&receiver.producers).unwrap();
+        assert_eq!(stored, r#"{"demo-0":{"gen":2,"next":0,"open":true}}"#);
+        receiver.producers = serde_json::from_str(&stored).unwrap();
+        assert_eq!(receive(&mut receiver, 1, 490, 10), Verdict::Fenced);
+        assert_eq!(receive(&mut receiver, 3, 0, 0), Verdict::Fence);
+        assert_eq!(receive(&mut receiver, 3, 500, 10), Verdict::Take(0));
+        assert_eq!(receive(&mut receiver, 3, 505, 10), Verdict::Take(5));
+        let gap = Verdict::Gap { missing: 515 };
+        assert_eq!(receive(&mut receiver, 3, 520, 10), gap);
+        let stored = serde_json::to_string(&receiver.producers).unwrap();
+        assert_eq!(stored, r#"{"demo-0":{"gen":3,"next":515}}"#);
+    }
+
+    #[test]
+    fn behind_a_cut_a_block_says_where_the_lines_begin() {
+        let mut receiver = receiver(5);
+        assert_eq!(receive(&mut receiver, 2, 500, 10), Verdict::Take(0));
+        assert_eq!(receive(&mut receiver, 2, 505, 10), Verdict::Take(5));
+    }
+
+    #[test]
+    fn a_producer_whose_first_fence_is_there_begins_at_line_0() {
+        for (begin, generation) in [(0, 1), (0, 2), (5, 1)] {
+            let mut receiver = receiver(begin);
+            assert_eq!(receive(&mut receiver, generation, 0, 0), Verdict::Fence);
+            let gap = Verdict::Gap { missing: 0 };
+            assert_eq!(receive(&mut receiver, generation, 10, 10), gap);
         }
     }
 }
