@@ -24,6 +24,7 @@ mod column;
 pub mod commit;
 pub mod encode;
 mod error;
+mod listing;
 mod metadata;
 pub mod name;
 pub mod parse;
@@ -39,6 +40,7 @@ mod worker;
 
 use budget::Budget;
 pub use error::EtlError;
+use listing::Listings;
 use partition::Limits;
 use plans::{Frozen, Plans};
 use seen::Partitions;
@@ -191,6 +193,7 @@ struct Shared<'a> {
     runtime: Handle,
     budget: Budget,
     plans: Plans,
+    listings: Arc<Listings>,
 }
 
 /// Runs the ETL for the partitions of `log` that this process gets, until [`Control::drain`] and everything is
@@ -224,6 +227,7 @@ pub fn run(
         runtime: runtime.clone(),
         budget: Budget::new(options.memory),
         plans,
+        listings: Arc::default(),
     };
     let partitions = log.identity().partitions;
     let threads = options.threads.clamp(1, partitions.max(1));

@@ -161,7 +161,16 @@ impl Committer {
         }
     }
 
-    /// The checkpoint as it stands.
+    /// Whether the checkpoint in the store is still the one that this worker wrote last.
+    pub async fn is_owner(&self) -> Result<bool, CommitError> {
+        let found = self
+            .checkpoints
+            .read(&partition_key(self.partition))
+            .await?;
+        Ok(found == Some(self.current.encode()))
+    }
+
+    /// The checkpoint as it was written last.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.current
     }

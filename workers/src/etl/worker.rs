@@ -16,12 +16,15 @@ use super::commit::{CommitError, Committer};
 use super::encode::Layout;
 use super::partition::{Partition, Queued, Work};
 use super::stage::Stager;
-use super::{Control, EtlError, POLL, Shared, plans, recover};
-use crate::checkpoint::{Batch, Checkpoint, Seen};
+use super::{Control, EtlError, POLL, Shared};
+use crate::checkpoint::Seen;
 use crate::counters::Counters;
-use crate::log::{LogError, Member, Offset, Source};
+use crate::log::{LogError, Member, Offset};
 
+mod coming;
 mod group;
+
+use coming::Coming;
 
 /// One ETL thread.
 pub(super) struct Worker<'a> {
@@ -30,6 +33,7 @@ pub(super) struct Worker<'a> {
     member: Box<dyn Member>,
     stager: Stager,
     active: Vec<Active>,
+    coming: Vec<Coming>,
     /// Partitions that were revoked; they are given back together.
     revoked: Vec<u32>,
     /// Committers of revoked partitions, with their last batches.
@@ -70,6 +74,7 @@ impl<'a> Worker<'a> {
             member: shared.log.member(thread, threads)?,
             stager: Stager::new(&frozen.plan).map_err(EtlError::Parser)?,
             active: Vec::new(),
+            coming: Vec::new(),
             revoked: Vec::new(),
             leaving: Vec::new(),
             orphans: Vec::new(),
@@ -80,130 +85,6 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Takes partitions over and finishes what is pending in them.
-    fn take_over_all(&mut self, numbers: &[u32]) -> Result<(), EtlError> {
-        let shared = self.shared;
-        // A reader of its own: the member's is the group's.
-        let mut reader = shared.log.source()?;
-        let mut committers = Vec::with_capacity(numbers.len());
-        for &number in numbers {
-            committers.push(self.take_over(reader.as_mut(), number)?);
-        }
-        // Behind every take-over: whoever had these partitions before can announce nothing any more.
-        let store = &shared.store;
-        let newest = shared
-            .runtime
-            .block_on(store.newest(&shared.log.identity()));
-        let newest = newest.map_err(|source| EtlError::List {
-            place: store.place().to_owned(),
-            source,
-        })?;
-        let mut checkpoints = Vec::with_capacity(numbers.len());
-        for checkpoint in committers.iter().map(Committer::checkpoint) {
-            recover::check_names(checkpoint, newest.get(&checkpoint.partition))?;
-            checkpoints.push(checkpoint);
-        }
-        recover::check_log(reader.as_mut(), &checkpoints)?;
-        let mut starts = Vec::with_capacity(numbers.len());
-        for committer in committers {
-            starts.push(self.start_partition(reader.as_mut(), committer)?);
-        }
-        self.member.accept(&starts)?;
-        Ok(())
-    }
-
-    fn take_over(&self, reader: &mut dyn Source, number: u32) -> Result<Committer, EtlError> {
-        let shared = self.shared;
-        let begin = reader.bounds(number)?.start;
-        let committer = shared.runtime.block_on(Committer::take_over(
-            shared.checkpoints.clone(),
-            shared.store.clone(),
-            &shared.log.identity(),
-            number,
-            begin,
-            &shared.options.owner,
-        ))?;
-        let checkpoint = committer.checkpoint();
-        if shared.options.owns_log && checkpoint.anchor.is_none() && checkpoint.begin > 0 {
-            return Err(EtlError::CheckpointMissing {
-                partition: number,
-                start: begin,
-            });
-        }
-        Ok(committer)
-    }
-
-    /// Returns the partition and where it goes on.
-    fn start_partition(
-        &mut self,
-        reader: &mut dyn Source,
-        committer: Committer,
-    ) -> Result<(u32, Offset), EtlError> {
-        let shared = self.shared;
-        let log = shared.log.identity();
-        let checkpoint = committer.checkpoint().clone();
-        let number = checkpoint.partition;
-        shared.control.note_committed(number, checkpoint.next);
-        shared.control.seen.came(number, checkpoint.next);
-
-        // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
-        let (sender, receiver) = mpsc::channel(1);
-        let mut first = None;
-        if let Some(pending) = &checkpoint.pending {
-            let batch = self.rebuild(reader, &checkpoint, pending)?;
-            let held = shared.budget.hold(batch.bytes());
-            first = Some(Queued {
-                batch,
-                announced: true,
-                held,
-            });
-        }
-        let control = shared.control.clone();
-        let counters = shared.counters.clone();
-        let is_shared = self.member.is_shared();
-        let committer = shared.runtime.spawn(async move {
-            let result = commit_all(committer, first, receiver, &control, &counters).await;
-            let taken = is_shared && matches!(result, Err(CommitError::Fenced { .. }));
-            if result.is_err() && !taken {
-                control.failed.store(true, Ordering::Release);
-            }
-            result
-        });
-        let limits = shared.options.limits;
-        let partition = Partition::new(checkpoint, log, self.layout.clone(), limits, sender);
-        let next = partition.next();
-        self.active.push(Active {
-            partition,
-            committer,
-            told: 0,
-        });
-        Ok((number, next))
-    }
-
-    fn rebuild(
-        &self,
-        reader: &mut dyn Source,
-        checkpoint: &Checkpoint,
-        pending: &Batch,
-    ) -> Result<EncodedBatch, EtlError> {
-        let shared = self.shared;
-        let plan = match shared.plans.find(&pending.plan) {
-            Some(plan) => Some(plan.clone()),
-            None => shared
-                .runtime
-                .block_on(plans::find_stored(&shared.checkpoints, &pending.plan))?,
-        };
-        let plan = plan.ok_or_else(|| EtlError::PlanMissing {
-            partition: checkpoint.partition,
-            start: pending.start,
-            end: pending.end,
-            plan: pending.plan.to_string(),
-        })?;
-        let layout = Arc::new(Layout::new(&plan, &shared.options.parquet));
-        let log = shared.log.identity();
-        recover::rebuild(reader, &log, checkpoint, pending, layout)
-    }
-
     /// Reads and commits until everything is drained, or told to stop.
     pub(super) fn run(mut self) -> Result<(), EtlError> {
         loop {
@@ -211,6 +92,7 @@ impl<'a> Worker<'a> {
                 return self.finish();
             }
             self.follow_group()?;
+            self.start_coming()?;
             self.poll()?;
             let now = Instant::now();
             for active in &mut self.active {
@@ -363,7 +245,7 @@ impl<'a> Worker<'a> {
 
     /// Whether the sources are done and everything they wrote is read.
     fn is_drained(&mut self) -> Result<bool, EtlError> {
-        if !self.shared.control.is_draining() {
+        if !self.shared.control.is_draining() || !self.coming.is_empty() {
             return Ok(false);
         }
         let source = self.member.source();

@@ -1,6 +1,7 @@
 //! The real ETL over a log, checkpoints and a bucket in memory: each line becomes a row once, whatever dies.
 
 mod group;
+mod listing;
 mod rowless;
 mod support;
 

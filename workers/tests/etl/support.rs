@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
@@ -70,12 +70,43 @@ impl Fuse {
     }
 }
 
+/// The listings of a store, which may take as long as a test likes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lists {
+    count: Arc<AtomicU32>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Lists {
+    /// How many were begun.
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// From now on none comes to an end.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    async fn pass(self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        while self.closed.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// What outlives a worker.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) log: MemoryLog,
     pub(crate) checkpoints: MemoryStore,
     pub(crate) bucket: Arc<InMemory>,
+    pub(crate) lists: Lists,
     pub(crate) options: EtlOptions,
 }
 
@@ -85,6 +116,7 @@ impl World {
             log: MemoryLog::new("logs", partitions),
             checkpoints: MemoryStore::new(),
             bucket: Arc::new(InMemory::new()),
+            lists: Lists::default(),
             options: EtlOptions {
                 owner: "worker".to_owned(),
                 threads: 1,
@@ -153,6 +185,16 @@ impl World {
         fuse: &Fuse,
         control: &Arc<Control>,
     ) -> Result<Arc<Counters>, EtlError> {
+        self.serve_log(&self.log, fuse, control)
+    }
+
+    /// The same, of a log that stands for the world's.
+    pub(crate) fn serve_log(
+        &self,
+        log: &dyn Log,
+        fuse: &Fuse,
+        control: &Arc<Control>,
+    ) -> Result<Arc<Counters>, EtlError> {
         let counters = Arc::new(Counters::default());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -161,16 +203,18 @@ impl World {
         let runtime = runtime.unwrap();
         let checkpoints: Arc<dyn CheckpointStore> = Arc::new(Mortal {
             inner: self.checkpoints.clone(),
+            lists: Lists::default(),
             fuse: fuse.clone(),
         });
         let bucket = Mortal {
             inner: self.bucket.clone(),
+            lists: self.lists.clone(),
             fuse: fuse.clone(),
         };
         let store = Store::new(Arc::new(bucket), "memory".to_owned(), "logs/");
         etl::run(
             &self.options,
-            &self.log,
+            log,
             checkpoints,
             store,
             control,
@@ -298,6 +342,7 @@ pub(crate) fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
 #[derive(Clone, Debug)]
 struct Mortal<S> {
     inner: S,
+    lists: Lists,
     fuse: Fuse,
 }
 
@@ -392,7 +437,10 @@ impl ObjectStore for Mortal<Arc<InMemory>> {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix).boxed()
+        let (inner, prefix) = (self.inner.clone(), prefix.cloned());
+        futures::stream::once(self.lists.clone().pass())
+            .flat_map(move |()| inner.list(prefix.as_ref()))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {

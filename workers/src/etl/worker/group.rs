@@ -27,6 +27,7 @@ impl Worker<'_> {
             self.fenced.retain(|(fenced, _)| *fenced != number);
             self.shared.control.seen.went(number);
             self.revoked.retain(|revoked| *revoked != number);
+            self.forget_coming(number);
             let active = self
                 .active
                 .extract_if(.., |active| active.partition.number() == number);
@@ -39,6 +40,7 @@ impl Worker<'_> {
         for number in changes.revoked {
             self.fenced.retain(|(fenced, _)| *fenced != number);
             self.revoked.push(number);
+            self.forget_coming(number);
             let mut active = self.active.iter_mut();
             if let Some(active) = active.find(|active| active.partition.number() == number) {
                 let position = self.member.source().position(number);
