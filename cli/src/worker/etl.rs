@@ -10,7 +10,7 @@ use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
 use logpipe_workers::ended::SetOnDrop;
-use logpipe_workers::etl::{self, Control, EtlOptions};
+use logpipe_workers::etl::{self, Control, EtlOptions, Parts};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
@@ -57,14 +57,17 @@ pub(super) fn run() -> anyhow::Result<()> {
             }
         });
         let _ended = SetOnDrop(&done);
-        etl::run(
-            &options,
-            log.as_ref(),
+        let parts = Parts {
+            log: log.as_ref(),
             checkpoints,
             store,
-            &control,
-            &counters,
-            runtime.handle(),
+            control: &control,
+            counters: &counters,
+            runtime: runtime.handle(),
+        };
+        etl::run(
+            &options,
+            parts,
             &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
         )
     })?;

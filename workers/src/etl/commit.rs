@@ -259,7 +259,12 @@ impl Committer {
                 Ok(Swap::Conflict) => {}
                 Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(key, attempt, error = %error, "checkpoint swap failed, trying again");
+                    tracing::warn!(
+                        key,
+                        attempt,
+                        error = &error as &dyn std::error::Error,
+                        "checkpoint swap failed, trying again"
+                    );
                     tokio::time::sleep(backoff(attempt)).await;
                 }
             }

@@ -188,18 +188,21 @@ impl<'a> Worker<'a> {
         } = self;
         let mut result = Ok(());
         let mut now = None;
+        let mut last = 0;
         member.source().poll(POLL, &mut |record| {
             if result.is_err() {
                 return;
             }
             let now = *now.get_or_insert_with(Instant::now);
-            let Some(active) = active
-                .iter_mut()
-                .find(|active| active.partition.number() == record.partition)
-            else {
-                return;
-            };
-            let partition = &mut active.partition;
+            // Records of one partition mostly follow each other.
+            let is_its = |active: &Active| active.partition.number() == record.partition;
+            if !active.get(last).is_some_and(is_its) {
+                let Some(at) = active.iter().position(is_its) else {
+                    return;
+                };
+                last = at;
+            }
+            let partition = &mut active[last].partition;
             result = partition.accept(&record, stager, &shared.budget, &shared.counters, now);
         })?;
         result.map_err(EtlError::Encode)
@@ -290,12 +293,13 @@ impl<'a> Worker<'a> {
     /// Waits for a committer. In a group, that another worker has the partition by now is no failure.
     fn join(&self, committer: JoinHandle<Committed>) -> Result<(), EtlError> {
         let joined = self.shared.runtime.block_on(committer);
-        match joined.expect("a committer does not panic") {
-            Err(CommitError::Fenced { partition, owner }) if self.member.is_shared() => {
+        match joined {
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            Ok(Err(CommitError::Fenced { partition, owner })) if self.member.is_shared() => {
                 tracing::info!(partition, owner, "another worker took the partition over");
                 Ok(())
             }
-            result => result.map_err(EtlError::from),
+            Ok(result) => result.map_err(EtlError::from),
         }
     }
 }

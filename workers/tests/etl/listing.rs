@@ -1,7 +1,7 @@
 //! A store with so many objects that listing them takes long: the group must not take the worker for dead.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use logpipe_workers::etl::commit::CommitError;
@@ -9,7 +9,7 @@ use logpipe_workers::etl::{Control, EtlError};
 use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Changes, Identity, Log, LogError, Member, Offset, Sink, Source};
 
-use crate::support::{Fuse, StopOnDrop, World, lines, until};
+use crate::support::{Fuse, Lists, StopOnDrop, World, lines, until};
 
 /// The group's `max.poll.interval.ms`.
 const LIMIT: Duration = Duration::from_millis(1500);
@@ -24,12 +24,12 @@ struct StrictLog {
 struct StrictMember {
     member: Box<dyn Member>,
     late: Arc<AtomicBool>,
-    polled: Mutex<Instant>,
+    polled: Instant,
 }
 
 impl StrictMember {
-    fn touch(&self) {
-        let last = std::mem::replace(&mut *self.polled.lock().unwrap(), Instant::now());
+    fn touch(&mut self) {
+        let last = std::mem::replace(&mut self.polled, Instant::now());
         if last.elapsed() > LIMIT {
             self.late.store(true, Ordering::SeqCst);
         }
@@ -53,7 +53,7 @@ impl Log for StrictLog {
         Ok(Box::new(StrictMember {
             member: self.log.member(index, count)?,
             late: self.late.clone(),
-            polled: Mutex::new(Instant::now()),
+            polled: Instant::now(),
         }))
     }
 }
@@ -110,7 +110,11 @@ fn a_member_is_polled_while_the_store_is_listed() {
     world.lists.close();
     std::thread::scope(|scope| {
         let _stop = StopOnDrop(&control);
-        scope.spawn(|| world.serve_log(&log, &Fuse::never(), &control).unwrap());
+        scope.spawn(|| {
+            world
+                .serve_log(&log, &Fuse::never(), &control, &Arc::default())
+                .unwrap();
+        });
         until("the store is listed", || world.lists.count() > 0);
         std::thread::sleep(LIMIT * 2);
         assert!(world.rows().is_empty());
@@ -160,7 +164,7 @@ fn threads_share_a_listing() {
 fn files_of_a_worker_that_took_over_during_the_listing_are_not_ahead_of_the_checkpoint() {
     let world = filled(1);
     let mut other = world.clone();
-    other.lists = Default::default();
+    other.lists = Lists::default();
     let control = Arc::new(Control::new(1));
     world.lists.close();
     let error = std::thread::scope(|scope| {

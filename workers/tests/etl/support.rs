@@ -23,7 +23,7 @@ use logpipe_workers::checkpoint::{Checkpoint, CheckpointStore, StoreError, Swap,
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::commit::Committer;
 use logpipe_workers::etl::partition::Limits;
-use logpipe_workers::etl::{self, Control, EtlError, EtlOptions};
+use logpipe_workers::etl::{self, Control, EtlError, EtlOptions, Parts};
 use logpipe_workers::log::key::{BlockKey, Chunk};
 use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Log, NewRecord};
@@ -185,7 +185,9 @@ impl World {
         fuse: &Fuse,
         control: &Arc<Control>,
     ) -> Result<Arc<Counters>, EtlError> {
-        self.serve_log(&self.log, fuse, control)
+        let counters = Arc::new(Counters::default());
+        self.serve_log(&self.log, fuse, control, &counters)?;
+        Ok(counters)
     }
 
     /// The same, of a log that stands for the world's.
@@ -194,8 +196,8 @@ impl World {
         log: &dyn Log,
         fuse: &Fuse,
         control: &Arc<Control>,
-    ) -> Result<Arc<Counters>, EtlError> {
-        let counters = Arc::new(Counters::default());
+        counters: &Arc<Counters>,
+    ) -> Result<(), EtlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -211,18 +213,15 @@ impl World {
             lists: self.lists.clone(),
             fuse: fuse.clone(),
         };
-        let store = Store::new(Arc::new(bucket), "memory".to_owned(), "logs/");
-        etl::run(
-            &self.options,
+        let parts = Parts {
             log,
             checkpoints,
-            store,
+            store: Store::new(Arc::new(bucket), "memory".to_owned(), "logs/"),
             control,
-            &counters,
-            runtime.handle(),
-            &|_| {},
-        )?;
-        Ok(counters)
+            counters,
+            runtime: runtime.handle(),
+        };
+        etl::run(&self.options, parts, &|_| {})
     }
 
     /// A worker that takes partition 0 over and does nothing by itself.
