@@ -26,6 +26,10 @@ mod group;
 
 use coming::Coming;
 
+/// How long a worker that ends asks for the topic's identity, before it leaves batches to the next one: less than
+/// what a pod has to end, together with the last answer's time.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// One ETL thread.
 pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
@@ -48,6 +52,8 @@ pub(super) struct Worker<'a> {
     ends: Option<Vec<(u32, Offset)>>,
     /// Whether the topic must be asked for its identity before anything is handed over.
     unsure: bool,
+    /// Why it did not answer, when it was asked last.
+    unanswered: Option<LogError>,
 }
 
 type Committed = Result<(), CommitError>;
@@ -82,6 +88,7 @@ impl<'a> Worker<'a> {
             open: shared.budget.hold(0),
             ends: None,
             unsure: false,
+            unanswered: None,
         })
     }
 
@@ -117,15 +124,14 @@ impl<'a> Worker<'a> {
 
     /// Hands finished batches to their committers. `false` when one of them has failed.
     fn hand_over(&mut self) -> Result<bool, EtlError> {
-        if !self.is_same_topic()? {
-            return Ok(true); // The batches wait, and with them their partitions.
-        }
+        // Otherwise the batches wait, and with them their partitions.
+        let may_send = self.is_same_topic()?;
         // In a group nothing may keep us from polling, so that the group hears from us: reading stops instead.
         let over = self.member.is_shared() && self.shared.budget.is_over();
         let mut at = 0;
         while at < self.active.len() {
             let active = &mut self.active[at];
-            if active.committer.is_finished() || !active.partition.hand_over() {
+            if active.committer.is_finished() || (may_send && !active.partition.hand_over()) {
                 let active = self.active.swap_remove(at);
                 if !self.is_taken(active)? {
                     return Ok(false);
@@ -159,11 +165,13 @@ impl<'a> Worker<'a> {
         match self.shared.log.check_identity() {
             Ok(()) => {
                 self.unsure = false;
+                self.unanswered = None;
                 Ok(true)
             }
-            Err(error @ LogError::Failed { .. }) => {
-                let error = &error as &dyn std::error::Error;
+            Err(failed @ LogError::Failed { .. }) => {
+                let error = &failed as &dyn std::error::Error;
                 tracing::warn!(error, "cannot ask for the topic's identity, trying again");
+                self.unanswered = Some(failed);
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -224,8 +232,9 @@ impl<'a> Worker<'a> {
                 .map_err(EtlError::Encode)?;
         }
         self.open.resize(self.memory());
-        let failed = &self.shared.control.failed;
-        while self.shared.budget.is_over() && !failed.load(Ordering::Acquire) {
+        let control = &self.shared.control;
+        let ends = || control.failed.load(Ordering::Acquire) || control.is_stopping();
+        while self.shared.budget.is_over() && !ends() {
             if !self.hand_over()? {
                 break;
             }
@@ -267,8 +276,15 @@ impl<'a> Worker<'a> {
     /// Hands over what is ready, waits until it is committed, and says what went wrong first.
     fn finish(mut self) -> Result<(), EtlError> {
         let failed = &self.shared.control.failed;
+        let begun = Instant::now();
+        let mut first = Ok(());
         while self.active.iter().any(|a| a.partition.is_full()) && !failed.load(Ordering::Acquire) {
             if !self.hand_over()? {
+                break;
+            }
+            // What is not announced is read again by the next owner.
+            if let Some(error) = self.unanswered.take_if(|_| begun.elapsed() > FAREWELL) {
+                first = Err(error.into());
                 break;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -278,7 +294,6 @@ impl<'a> Worker<'a> {
             // Closes the channel: the committer ends behind its last batch.
             committers.push((active.partition.number(), active.committer));
         }
-        let mut first = Ok(());
         for (number, committer) in committers {
             let result = self.join(committer);
             self.tell(number);

@@ -4,6 +4,7 @@ mod group;
 mod listing;
 mod rowless;
 mod support;
+mod unanswered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
