@@ -25,11 +25,14 @@ pub const MAX_FILES: usize = 64;
 /// The most bytes of one encoded checkpoint: 8 to a `ConfigMap` of 1 MiB, with room to spare.
 pub const MAX_BYTES: usize = 16 * 1024;
 
+const VERSION: u32 = 1;
+const VERSION_WITH_EMPTY: u32 = 2;
+
 /// The state of one partition. Every written value is unique by `epoch` and `n`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Checkpoint {
-    /// The format's version: 1.
+    /// The format's version: 1, and 2 where [`empty`](Self::empty) stands, which earlier releases do not know.
     #[serde(rename = "v")]
     pub version: u32,
     /// [`Identity::cluster`].
@@ -53,6 +56,9 @@ pub struct Checkpoint {
     pub anchor: Option<Anchor>,
     /// How far each producer key has come at `next`.
     pub producers: Producers,
+    /// What was read behind `next` and gave no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<Empty>,
     /// The batch that is being written.
     pub pending: Option<Batch>,
     /// What was committed so far.
@@ -60,6 +66,17 @@ pub struct Checkpoint {
     /// What the commit saw, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
+}
+
+/// Records behind `next` that were read and gave no row: fences, duplicates, what a transaction leaves. The next
+/// batch still begins at `next`, but the log need not hold them any more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Empty {
+    /// One after the last of them.
+    pub until: Offset,
+    /// How far each producer key has come at `until`.
+    pub producers: Producers,
 }
 
 /// What a commit saw. Nothing is decided by it.
@@ -149,6 +166,14 @@ pub enum TransitionError {
         /// Where it should start.
         next: Offset,
     },
+    /// Nothing new was read.
+    #[error("the records without a row end at {until}, and those below {from} were read before")]
+    NotBehind {
+        /// Where they end.
+        until: Offset,
+        /// Where reading goes on.
+        from: Offset,
+    },
     /// A batch must have a range, files with rows, and each folder once.
     #[error("the batch is malformed: {reason}")]
     Malformed {
@@ -161,7 +186,7 @@ impl Checkpoint {
     /// The state before the first batch of a partition, which starts at `begin`.
     pub fn new(log: &Identity, partition: u32, begin: Offset, owner: &str) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             cluster: log.cluster.clone(),
             topic_id: log.topic_id.clone(),
             partition,
@@ -172,6 +197,7 @@ impl Checkpoint {
             next: begin,
             anchor: None,
             producers: Producers::new(),
+            empty: None,
             pending: None,
             totals: Totals::default(),
             seen: None,
@@ -185,6 +211,38 @@ impl Checkpoint {
         taken.epoch += 1;
         owner.clone_into(&mut taken.owner);
         taken
+    }
+
+    /// Where reading goes on, with which state of the receiver. A pending batch is read from there, too.
+    pub fn resume(&self) -> (Offset, &Producers) {
+        match &self.empty {
+            Some(empty) => (empty.until, &empty.producers),
+            None => (self.next, &self.producers),
+        }
+    }
+
+    /// Notes that nothing in front of `empty.until` gave a row.
+    pub fn note_empty(&self, empty: Empty) -> Result<Self, TransitionError> {
+        if let Some(pending) = &self.pending {
+            let start = pending.start;
+            return Err(TransitionError::Pending { start });
+        }
+        let (until, (from, _)) = (empty.until, self.resume());
+        if until <= from {
+            return Err(TransitionError::NotBehind { until, from });
+        }
+        let mut noted = self.written();
+        noted.version = VERSION_WITH_EMPTY;
+        noted.empty = Some(empty);
+        Ok(noted)
+    }
+
+    /// Without the note of what gave no row.
+    #[must_use]
+    pub(crate) fn without_empty(mut self) -> Self {
+        self.version = VERSION;
+        self.empty = None;
+        self
     }
 
     /// Announces a batch.
@@ -214,6 +272,8 @@ impl Checkpoint {
     /// Moves behind a batch that follows this state.
     pub(crate) fn pass(&mut self, batch: &Batch) {
         self.next = batch.end;
+        self.version = VERSION;
+        self.empty = None;
         self.seen = None;
         self.anchor = Some(batch.anchor.clone());
         self.producers.clone_from(&batch.producers_after);
@@ -228,7 +288,7 @@ impl Checkpoint {
     }
 
     /// What each file of `batch` carries in its footer: the checkpoint that announces it, but for who wrote it and
-    /// when, so that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
+    /// when and what was noted before, so that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
     /// from it.
     pub fn imprint(&self, batch: &Batch) -> String {
         let imprint = Self {
@@ -237,7 +297,7 @@ impl Checkpoint {
             n: 0,
             seen: None,
             pending: Some(batch.clone()),
-            ..self.clone()
+            ..self.clone().without_empty()
         };
         serde_json::to_string(&imprint).expect("a checkpoint holds nothing that JSON cannot")
     }
@@ -268,7 +328,7 @@ impl Checkpoint {
         }
         // The version first: a newer value may hold fields that this build does not know.
         let Version { v } = serde_json::from_slice(bytes).map_err(DecodeError::Corrupt)?;
-        if v > 1 {
+        if v > VERSION_WITH_EMPTY {
             return Err(DecodeError::Newer { found: v });
         }
         if v < 1 {
@@ -316,7 +376,7 @@ impl Batch {
 pub enum DecodeError {
     /// A newer release wrote it.
     #[error(
-        "it has format version {found}, and this release reads version 1: run the newer release"
+        "it has format version {found}, and this release reads versions up to {VERSION_WITH_EMPTY}: run the newer release"
     )]
     Newer {
         /// The version it has.

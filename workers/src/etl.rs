@@ -24,6 +24,7 @@ mod column;
 pub mod commit;
 pub mod encode;
 mod error;
+mod listing;
 mod metadata;
 pub mod name;
 pub mod parse;
@@ -39,6 +40,7 @@ mod worker;
 
 use budget::Budget;
 pub use error::EtlError;
+use listing::Listings;
 use partition::Limits;
 use plans::{Frozen, Plans};
 use seen::Partitions;
@@ -191,22 +193,41 @@ struct Shared<'a> {
     runtime: Handle,
     budget: Budget,
     plans: Plans,
+    listings: Arc<Listings>,
 }
 
-/// Runs the ETL for the partitions of `log` that this process gets, until [`Control::drain`] and everything is
+/// What the ETL works with.
+pub struct Parts<'a> {
+    /// Where the records are.
+    pub log: &'a dyn Log,
+    /// How far each partition is.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Where the files go.
+    pub store: Store,
+    /// Ends it, and tells how far it is.
+    pub control: &'a Arc<Control>,
+    /// What it counts.
+    pub counters: &'a Arc<Counters>,
+    /// Runs what waits for the stores.
+    pub runtime: &'a Handle,
+}
+
+/// Runs the ETL for the partitions of the log that this process gets, until [`Control::drain`] and everything is
 /// committed, or [`Control::stop`].
 /// `on_plan` hears which plan is used, once it is known.
-#[allow(clippy::too_many_arguments)]
 pub fn run(
     options: &EtlOptions,
-    log: &dyn Log,
-    checkpoints: Arc<dyn CheckpointStore>,
-    store: Store,
-    control: &Arc<Control>,
-    counters: &Arc<Counters>,
-    runtime: &Handle,
+    parts: Parts<'_>,
     on_plan: &dyn Fn(&Frozen),
 ) -> Result<(), EtlError> {
+    let Parts {
+        log,
+        checkpoints,
+        store,
+        control,
+        counters,
+        runtime,
+    } = parts;
     let checkpoints: Arc<dyn CheckpointStore> =
         Arc::new(Counted::new(checkpoints, counters.clone()));
     let store = store.counted_in(counters.clone());
@@ -224,35 +245,43 @@ pub fn run(
         runtime: runtime.clone(),
         budget: Budget::new(options.memory),
         plans,
+        listings: Arc::default(),
     };
     let partitions = log.identity().partitions;
     let threads = options.threads.clamp(1, partitions.max(1));
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let shared = &shared;
-                std::thread::Builder::new()
-                    .name(format!("etl-{thread}"))
-                    .spawn_scoped(scope, move || {
-                        let _panicked = SetOnPanic(&shared.control.failed);
-                        let result = Worker::start(shared, thread, threads).and_then(Worker::run);
-                        if result.is_err() {
-                            shared.control.failed.store(true, Ordering::Release);
-                        }
-                        result
-                    })
-                    .expect("the system can start a thread")
-            })
-            .collect();
+        let mut workers = Vec::new();
         let mut first = Ok(());
-        for worker in workers {
-            let result = worker.join().expect("an ETL thread does not panic");
-            if first.is_ok() {
-                first = result;
+        for thread in 0..threads {
+            let shared = &shared;
+            let spawned = std::thread::Builder::new()
+                .name(format!("etl-{thread}"))
+                .spawn_scoped(scope, move || run_thread(shared, thread, threads));
+            match spawned {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    shared.control.failed.store(true, Ordering::Release);
+                    first = Err(EtlError::Thread(error));
+                    break;
+                }
             }
+        }
+        for worker in workers {
+            let result = worker.join();
+            first = first.and(result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         first
     })
+}
+
+fn run_thread(shared: &Shared<'_>, thread: u32, threads: u32) -> Result<(), EtlError> {
+    let _panicked = SetOnPanic(&shared.control.failed);
+    let result = Worker::start(shared, thread, threads).and_then(Worker::run);
+    if result.is_err() {
+        // The others commit what they have read; then the error is reported.
+        shared.control.failed.store(true, Ordering::Release);
+    }
+    result
 }
 
 /// The stored plan, or one made from the first lines; `None` when the log is drained without a line.

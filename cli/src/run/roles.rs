@@ -16,7 +16,7 @@ use logpipe_api::settings::{
 use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
-use logpipe_workers::etl::{self, EtlOptions};
+use logpipe_workers::etl::{self, EtlOptions, Parts};
 use logpipe_workers::generate::{self, GeneratorOptions};
 use logpipe_workers::log::embedded::EmbeddedLog;
 use logpipe_workers::log::kafka::{self, KafkaLog, KafkaOptions};
@@ -206,16 +206,15 @@ impl Roles {
             on_plan(frozen);
         };
         self.etl = Some(spawn("etl", move || {
-            let run = etl::run(
-                &options,
-                log.as_ref(),
+            let parts = Parts {
+                log: log.as_ref(),
                 checkpoints,
                 store,
-                &control,
-                &counters,
-                &runtime,
-                &on_plan,
-            );
+                control: &control,
+                counters: &counters,
+                runtime: &runtime,
+            };
+            let run = etl::run(&options, parts, &on_plan);
             run.map_err(anyhow::Error::from)
         })?);
         Ok(())

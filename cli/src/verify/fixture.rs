@@ -121,6 +121,7 @@ impl Tree {
         let progress = Progress {
             generation: 1,
             next,
+            ..Progress::default()
         };
         checkpoint
             .producers

@@ -118,6 +118,8 @@ pub(super) struct Comparison<'a> {
     before: BTreeMap<String, u64>,
     /// The producer keys whose generation is known.
     sure: BTreeSet<String>,
+    /// Lines behind a gap, by producer keys of which no line was ever taken.
+    untaken: BTreeMap<String, u64>,
     rows: Vec<Run>,
     noted: VecDeque<Noted>,
     part: LogPart,
@@ -155,6 +157,7 @@ impl<'a> Comparison<'a> {
             is_cut,
             before: BTreeMap::new(),
             sure: BTreeSet::new(),
+            untaken: BTreeMap::new(),
             rows: Vec::new(),
             noted: VecDeque::new(),
             part: LogPart {
@@ -195,6 +198,7 @@ impl<'a> Comparison<'a> {
         for (producer, next) in std::mem::take(&mut self.before) {
             let progress = self.receiver.producers.entry(producer).or_default();
             progress.next = progress.next.max(next);
+            progress.open = false;
         }
         self.rows.sort_unstable();
         let mut rows = std::mem::take(&mut self.rows).into_iter().peekable();
@@ -219,6 +223,16 @@ impl<'a> Comparison<'a> {
     /// Compares what is left, and reads the partition no more.
     pub(super) fn finish(mut self, faults: &mut Faults) -> anyhow::Result<LogPart> {
         self.compare(self.until, faults)?;
+        for (producer, lines) in std::mem::take(&mut self.untaken) {
+            self.part.missing += lines;
+            faults.add(Kind::NotThere, lines, || {
+                format!(
+                    "{}: {} of producer {producer} not there: the lines before them never came",
+                    self.label,
+                    things(lines, "line")
+                )
+            });
+        }
         self.source.release(self.partition)?;
         Ok(self.part)
     }
@@ -266,11 +280,17 @@ impl<'a> Comparison<'a> {
                 0..0
             }
             Verdict::Take(skip) => {
+                self.untaken.remove(producer);
                 self.be_sure(producer);
                 skip.min(noted.lines)..noted.lines
             }
             Verdict::Fence => {
                 self.be_sure(producer);
+                0..0
+            }
+            // Nothing else would show them: no row and no checkpoint counts a line of this producer.
+            Verdict::Gap { missing: 0 } => {
+                *self.untaken.entry(producer.clone()).or_default() += u64::from(*lines);
                 0..0
             }
             Verdict::Duplicate | Verdict::Fenced | Verdict::Gap { .. } => 0..0,

@@ -8,7 +8,7 @@ use logpipe_workers::checkpoint::CheckpointStore;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::file::FileStore;
 use logpipe_workers::counters::Counters;
-use logpipe_workers::etl::{self, Control, EtlOptions};
+use logpipe_workers::etl::{self, Control, EtlOptions, Parts};
 use logpipe_workers::log::Log;
 use logpipe_workers::log::kafka::{Group, KafkaLog, KafkaOptions};
 use logpipe_workers::metrics::Role;
@@ -41,6 +41,14 @@ pub(super) fn run() -> anyhow::Result<()> {
     ends::watch(log.clone(), control.clone())?;
     // Whether it gets a partition is the group's to say: it may be a spare one.
     serve::start(Role::Etl(control.clone()), counters.clone())?;
+    let parts = Parts {
+        log: log.as_ref(),
+        checkpoints,
+        store,
+        control: &control,
+        counters: &counters,
+        runtime: runtime.handle(),
+    };
     progress::watched(
         "committed",
         &stop,
@@ -49,12 +57,7 @@ pub(super) fn run() -> anyhow::Result<()> {
         || {
             etl::run(
                 &options,
-                log.as_ref(),
-                checkpoints,
-                store,
-                &control,
-                &counters,
-                runtime.handle(),
+                parts,
                 &|frozen| tracing::info!(parser = %frozen.why, plan = %frozen.plan.hash(), "plan"),
             )
         },

@@ -10,7 +10,7 @@ use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, KafkaSettings, S3Settings, Secrets, TopicSettings,
 };
 use logpipe_workers::checkpoint::file::FileStore;
-use logpipe_workers::etl::{self, Control, EtlOptions};
+use logpipe_workers::etl::{self, Control, EtlOptions, Parts};
 use logpipe_workers::log::kafka::topic::ensure;
 use logpipe_workers::log::kafka::{KafkaLog, KafkaOptions};
 use logpipe_workers::log::key::{BlockKey, Chunk};
@@ -92,17 +92,16 @@ impl World {
         let settings = EtlSettings::new(&self.pipeline, "test", "test", place);
         let control = Arc::new(Control::new(2));
         control.drain();
-        etl::run(
-            &EtlOptions::new(&settings, false).unwrap(),
-            &log,
-            Arc::new(FileStore::open(&self.checkpoints()).unwrap()),
-            self.store(),
-            &control,
-            &Arc::default(),
-            runtime.handle(),
-            &|_| {},
-        )
-        .unwrap();
+        let parts = Parts {
+            log: &log,
+            checkpoints: Arc::new(FileStore::open(&self.checkpoints()).unwrap()),
+            store: self.store(),
+            control: &control,
+            counters: &Arc::default(),
+            runtime: runtime.handle(),
+        };
+        let options = EtlOptions::new(&settings, false).unwrap();
+        etl::run(&options, parts, &|_| {}).unwrap();
     }
 
     fn verify(&self, more: &[&str]) -> Output {

@@ -36,6 +36,7 @@ fn batch(start: Offset, end: Offset) -> Batch {
             Progress {
                 generation: 2,
                 next: end * 100,
+                ..Progress::default()
             },
         )]),
         files: vec![
@@ -164,6 +165,56 @@ fn a_batch_carries_the_same_whoever_finishes_it_and_whatever_the_commit_before_i
     assert_eq!(another.imprint(&batch), fresh().imprint(&batch));
 }
 
+fn empty(until: Offset) -> Empty {
+    let producers = batch(10, until).producers_after;
+    Empty { until, producers }
+}
+
+#[test]
+fn what_gave_no_row_moves_where_reading_goes_on_and_not_where_the_next_batch_begins() {
+    let noted = fresh().note_empty(empty(12)).unwrap();
+    assert_eq!(noted.next, 10);
+    assert_eq!(noted.resume(), (12, &empty(12).producers));
+    assert_eq!(noted.take_over("b").empty, Some(empty(12)));
+    let announced = noted.announce(batch(10, 20)).unwrap();
+    assert_eq!(announced.resume(), noted.resume());
+    let plain = fresh().announce(batch(10, 20)).unwrap().commit().unwrap();
+    assert_eq!(announced.commit().unwrap(), Checkpoint { n: 4, ..plain });
+}
+
+#[test]
+fn what_gave_no_row_is_noted_once_and_not_beside_a_batch() {
+    let noted = fresh().note_empty(empty(12)).unwrap();
+    let error = TransitionError::NotBehind {
+        until: 12,
+        from: 12,
+    };
+    assert_eq!(noted.note_empty(empty(12)), Err(error));
+    let announced = fresh().announce(batch(10, 20)).unwrap();
+    assert_eq!(
+        announced.note_empty(empty(12)),
+        Err(TransitionError::Pending { start: 10 })
+    );
+}
+
+#[test]
+fn a_batch_carries_the_same_whether_or_not_something_was_noted_before_it() {
+    let noted = fresh().note_empty(empty(12)).unwrap();
+    let batch = batch(10, 20);
+    assert_eq!(noted.imprint(&batch), fresh().imprint(&batch));
+}
+
+#[test]
+fn earlier_releases_are_told_that_a_note_is_of_a_newer_one_and_read_everything_else() {
+    let noted = fresh().note_empty(empty(12)).unwrap();
+    let text = String::from_utf8(noted.encode()).unwrap();
+    assert!(text.starts_with(r#"{"v":2,"#), "{text}");
+    assert_eq!(Checkpoint::decode(text.as_bytes()).unwrap(), noted);
+    let text = String::from_utf8(fresh().encode()).unwrap();
+    assert!(text.starts_with(r#"{"v":1,"#), "{text}");
+    assert!(!text.contains("empty"), "{text}");
+}
+
 #[test]
 fn what_a_commit_saw_stays_until_the_next_one_and_may_be_missing() {
     let seen = Some(Seen {
@@ -245,6 +296,7 @@ fn largest() -> Batch {
         Progress {
             generation: u32::MAX,
             next: u64::MAX,
+            ..Progress::default()
         },
     )]);
     largest
@@ -290,10 +342,10 @@ fn the_format_stays_as_it_is() {
 
 #[test]
 fn a_newer_version_is_told_from_damage_whatever_else_it_holds() {
-    let newer = br#"{"v":2,"shards":[1,2,3]}"#;
+    let newer = br#"{"v":3,"shards":[1,2,3]}"#;
     assert!(matches!(
         Checkpoint::decode(newer),
-        Err(DecodeError::Newer { found: 2 })
+        Err(DecodeError::Newer { found: 3 })
     ));
 }
 

@@ -61,12 +61,12 @@ impl EncodedBatch {
 }
 
 impl BatchBuilder {
-    /// An empty batch that starts at `start`.
-    pub fn new(layout: Arc<Layout>, start: Offset) -> Self {
+    /// A batch of `range` so far, in which there is no row.
+    pub fn new(layout: Arc<Layout>, range: std::ops::Range<Offset>) -> Self {
         Self {
             layout,
-            start,
-            end: start,
+            start: range.start,
+            end: range.end,
             files: BTreeMap::new(),
             last: LastRecord::default(),
             rows: 0,
@@ -76,6 +76,11 @@ impl BatchBuilder {
     /// The range so far: `[start, end)`.
     pub fn range(&self) -> std::ops::Range<Offset> {
         self.start..self.end
+    }
+
+    /// Moves the end to `until`: there is no row before it that it does not have.
+    pub fn skip_to(&mut self, until: Offset) {
+        self.end = until;
     }
 
     /// How many rows it has. A range without rows is never announced; it joins the next batch.

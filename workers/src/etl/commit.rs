@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::batch::EncodedBatch;
 use crate::checkpoint::{
-    Checkpoint, CheckpointStore, DecodeError, MAX_BYTES, Seen, StoreError, Swap, TransitionError,
-    partition_key,
+    Checkpoint, CheckpointStore, DecodeError, Empty, MAX_BYTES, Seen, StoreError, Swap,
+    TransitionError, partition_key,
 };
 use crate::log::{Identity, Offset};
 use crate::store::{ATTEMPTS, PutError, Store, backoff};
@@ -161,14 +161,35 @@ impl Committer {
         }
     }
 
-    /// The checkpoint as it stands.
+    /// Whether the checkpoint in the store is still the one that this worker wrote last.
+    pub async fn is_owner(&self) -> Result<bool, CommitError> {
+        let found = self
+            .checkpoints
+            .read(&partition_key(self.partition))
+            .await?;
+        Ok(found == Some(self.current.encode()))
+    }
+
+    /// The checkpoint as it was written last.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.current
     }
 
+    /// Notes that the records before `empty.until` gave no row.
+    pub async fn note_empty(&mut self, empty: Empty) -> Result<(), CommitError> {
+        let next = self.current.note_empty(empty);
+        if next.as_ref().is_ok_and(is_too_large) {
+            return Ok(()); // It saves reading them again, no more.
+        }
+        self.advance(next).await
+    }
+
     /// Announces a batch.
     pub async fn announce(&mut self, batch: &EncodedBatch) -> Result<(), CommitError> {
-        let next = self.current.announce(batch.batch.clone());
+        let mut next = self.current.announce(batch.batch.clone());
+        if next.as_ref().is_ok_and(is_too_large) {
+            next = next.map(Checkpoint::without_empty);
+        }
         self.advance(next).await
     }
 
@@ -238,7 +259,12 @@ impl Committer {
                 Ok(Swap::Conflict) => {}
                 Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(key, attempt, error = %error, "checkpoint swap failed, trying again");
+                    tracing::warn!(
+                        key,
+                        attempt,
+                        error = &error as &dyn std::error::Error,
+                        "checkpoint swap failed, trying again"
+                    );
                     tokio::time::sleep(backoff(attempt)).await;
                 }
             }
@@ -265,4 +291,8 @@ impl Committer {
             Some(Err(source)) => CommitError::Unreadable { partition, source },
         }
     }
+}
+
+fn is_too_large(checkpoint: &Checkpoint) -> bool {
+    checkpoint.encode().len() > MAX_BYTES
 }

@@ -26,6 +26,9 @@ pub enum EtlError {
     /// Parquet could not be encoded.
     #[error("failed to encode parquet")]
     Encode(#[source] ParquetError),
+    /// The operating system gave no thread.
+    #[error("failed to start a thread")]
+    Thread(#[source] std::io::Error),
     /// The log ends before the checkpoint.
     #[error(
         "partition {partition}: the log ends at offset {end}, before the checkpoint's {next}. The log was \
@@ -147,7 +150,7 @@ impl EtlError {
             Self::Commit(error) => error.may_pass(),
             Self::Plan(PlanError::Store(error)) => error.may_pass(),
             Self::List { source, .. } => source.may_pass(),
-            Self::Encode(_) => true,
+            Self::Encode(_) | Self::Thread(_) => true,
             _ => false,
         }
     }

@@ -14,7 +14,7 @@ use super::budget::{Budget, Held};
 use super::encode::Layout;
 use super::receive::{Producers, Progress, Verdict};
 use super::stage::Stager;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Empty};
 use crate::counters::Counters;
 use crate::log::key::BlockKey;
 use crate::log::{Identity, Offset, Record};
@@ -30,6 +30,14 @@ pub struct Limits {
     pub interval: Duration,
     /// Since its last row.
     pub idle: Duration,
+}
+
+/// What a partition hands to its committer, in order.
+pub enum Work {
+    /// A batch.
+    Batch(Queued),
+    /// Records that gave no row, behind the last batch.
+    Empty(Empty),
 }
 
 /// A batch on its way to the committer.
@@ -61,11 +69,13 @@ impl Receiver {
             return progress.receive(key.generation, key.first, key.lines);
         }
         // A producer that is seen for the first time begins at 0, unless the log was already cut off in
-        // front when the partition began: then its first record that is left counts as its beginning.
-        let next = if self.begin > 0 { key.first } else { 0 };
+        // front when the partition began: then its first line that is left counts as its beginning. The fence of
+        // its first generation says that no line was before.
+        let is_new = key.lines == 0 && key.generation <= 1;
         let mut progress = Progress {
             generation: key.generation,
-            next,
+            next: 0,
+            open: self.begin > 0 && !is_new,
         };
         let verdict = progress.receive(key.generation, key.first, key.lines);
         self.producers.insert(key.producer.to_owned(), progress);
@@ -82,13 +92,17 @@ pub struct Partition {
     receiver: Receiver,
     limits: Limits,
     open: BatchBuilder,
+    /// Everything before it is in a batch, or is noted to have no row.
+    noted: Offset,
     first_row: Instant,
     last_row: Instant,
-    /// Finished batches that the committer has no room for yet.
-    ready: VecDeque<Queued>,
-    /// A batch was finished since this was last asked.
+    /// Since when there is something behind the last row that is not noted, and no row.
+    rowless: Option<Instant>,
+    /// What is finished, and the committer has no room for yet.
+    ready: VecDeque<Work>,
+    /// Something was finished since this was last asked.
     fresh: bool,
-    committer: mpsc::Sender<Queued>,
+    committer: mpsc::Sender<Work>,
     /// When the first record of the open batch was written.
     opened_with: i64,
     /// Of each finished batch its end, and when its first record was written.
@@ -102,24 +116,27 @@ impl Partition {
         log: Identity,
         layout: Arc<Layout>,
         limits: Limits,
-        committer: mpsc::Sender<Queued>,
+        committer: mpsc::Sender<Work>,
     ) -> Self {
         let now = Instant::now();
         if let Some(pending) = checkpoint.pending.take() {
             checkpoint.pass(&pending);
         }
+        let (until, producers) = checkpoint.resume();
         Self {
             log,
-            open: BatchBuilder::new(layout.clone(), checkpoint.next),
+            open: BatchBuilder::new(layout.clone(), checkpoint.next..until),
             layout,
             limits,
             receiver: Receiver {
-                producers: checkpoint.producers.clone(),
+                producers: producers.clone(),
                 begin: checkpoint.begin,
             },
+            noted: until,
             cut: checkpoint,
             first_row: now,
             last_row: now,
+            rowless: None,
             ready: VecDeque::new(),
             fresh: false,
             committer,
@@ -148,12 +165,17 @@ impl Partition {
         (self.open.rows() == 0).then(|| self.open.range())
     }
 
+    /// Where reading goes on.
+    pub fn next(&self) -> Offset {
+        self.open.range().end
+    }
+
     /// The committer has no room: do not read on.
     pub fn is_full(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// Whether a batch was finished since the last call.
+    /// Whether something was finished since the last call.
     pub fn take_fresh(&mut self) -> bool {
         std::mem::take(&mut self.fresh)
     }
@@ -250,28 +272,51 @@ impl Partition {
         if self.open.rows() == 0 {
             return Ok(());
         }
-        let next = BatchBuilder::new(self.layout.clone(), self.open.range().end);
+        let end = self.open.range().end;
+        let next = BatchBuilder::new(self.layout.clone(), end..end);
         let done = std::mem::replace(&mut self.open, next);
         let batch = done.finish(&self.log, &self.cut, self.receiver.producers.clone())?;
         self.cut.pass(&batch.batch);
         let held = budget.hold(batch.bytes());
         self.waiting.push_back((batch.batch.end, self.opened_with));
-        self.ready.push_back(Queued {
+        self.ready.push_back(Work::Batch(Queued {
             batch,
             announced: false,
             held,
-        });
+        }));
+        self.noted = end;
         self.fresh = true;
         Ok(())
     }
 
-    /// Hands finished batches to the committer as far as it has room. `false` when the committer is gone.
+    /// Notes what was read up to `position` and gave no row, when that has stood for `patience`: otherwise it would be
+    /// missing once retention has taken it. A partition without traffic is noted once.
+    pub fn note_rowless(&mut self, position: Offset, patience: Duration, now: Instant) {
+        if self.open.rows() > 0 || position <= self.noted {
+            self.rowless = None;
+            return;
+        }
+        let since = *self.rowless.get_or_insert(now);
+        if now.duration_since(since) < patience {
+            return;
+        }
+        self.rowless = None;
+        self.noted = position;
+        self.open.skip_to(position);
+        self.ready.push_back(Work::Empty(Empty {
+            until: position,
+            producers: self.receiver.producers.clone(),
+        }));
+        self.fresh = true;
+    }
+
+    /// Hands what is finished to the committer as far as it has room. `false` when the committer is gone.
     pub fn hand_over(&mut self) -> bool {
-        while let Some(batch) = self.ready.pop_front() {
-            match self.committer.try_send(batch) {
+        while let Some(work) = self.ready.pop_front() {
+            match self.committer.try_send(work) {
                 Ok(()) => {}
-                Err(TrySendError::Full(batch)) => {
-                    self.ready.push_front(batch);
+                Err(TrySendError::Full(work)) => {
+                    self.ready.push_front(work);
                     return true;
                 }
                 Err(TrySendError::Closed(_)) => return false,
@@ -288,6 +333,61 @@ fn restore(producers: &mut Producers, producer: &str, before: Option<Progress>) 
         }
         None => {
             producers.remove(producer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(receiver: &mut Receiver, generation: u32, first: u64, lines: u32) -> Verdict {
+        let key = BlockKey {
+            first,
+            lines,
+            ..BlockKey::fence("demo-0", generation, 7)
+        };
+        receiver.receive(Some(&key))
+    }
+
+    fn receiver(begin: Offset) -> Receiver {
+        Receiver {
+            producers: Producers::new(),
+            begin,
+        }
+    }
+
+    #[test]
+    fn behind_a_cut_a_fence_does_not_say_where_the_lines_begin() {
+        let mut receiver = receiver(5);
+        assert_eq!(receive(&mut receiver, 2, 0, 0), Verdict::Fence);
+        let stored = serde_json::to_string(&receiver.producers).unwrap();
+        assert_eq!(stored, r#"{"demo-0":{"gen":2,"next":0,"open":true}}"#);
+        receiver.producers = serde_json::from_str(&stored).unwrap();
+        assert_eq!(receive(&mut receiver, 1, 490, 10), Verdict::Fenced);
+        assert_eq!(receive(&mut receiver, 3, 0, 0), Verdict::Fence);
+        assert_eq!(receive(&mut receiver, 3, 500, 10), Verdict::Take(0));
+        assert_eq!(receive(&mut receiver, 3, 505, 10), Verdict::Take(5));
+        let gap = Verdict::Gap { missing: 515 };
+        assert_eq!(receive(&mut receiver, 3, 520, 10), gap);
+        let stored = serde_json::to_string(&receiver.producers).unwrap();
+        assert_eq!(stored, r#"{"demo-0":{"gen":3,"next":515}}"#);
+    }
+
+    #[test]
+    fn behind_a_cut_a_block_says_where_the_lines_begin() {
+        let mut receiver = receiver(5);
+        assert_eq!(receive(&mut receiver, 2, 500, 10), Verdict::Take(0));
+        assert_eq!(receive(&mut receiver, 2, 505, 10), Verdict::Take(5));
+    }
+
+    #[test]
+    fn a_producer_whose_first_fence_is_there_begins_at_line_0() {
+        for (begin, generation) in [(0, 1), (0, 2), (5, 1)] {
+            let mut receiver = receiver(begin);
+            assert_eq!(receive(&mut receiver, generation, 0, 0), Verdict::Fence);
+            let gap = Verdict::Gap { missing: 0 };
+            assert_eq!(receive(&mut receiver, generation, 10, 10), gap);
         }
     }
 }

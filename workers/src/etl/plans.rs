@@ -171,7 +171,11 @@ pub async fn freeze(
             Err(error) if attempt >= ATTEMPTS => return Err(error.into()),
             // It may be written all the same: the next round reads it.
             Err(error) => {
-                tracing::warn!(attempt, error = %error, "storing the plan failed, trying again");
+                tracing::warn!(
+                    attempt,
+                    error = &error as &dyn std::error::Error,
+                    "storing the plan failed, trying again"
+                );
                 tokio::time::sleep(backoff(attempt)).await;
             }
         }

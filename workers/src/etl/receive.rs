@@ -19,8 +19,12 @@ pub struct Progress {
     /// The generation that may write.
     #[serde(rename = "gen")]
     pub generation: u32,
-    /// The sequence of the next new line.
+    /// The sequence of the next new line; 0 while it is [`open`](Self::open).
     pub next: u64,
+    /// Only fences were seen, and the records before them were gone: the next line of the producer is the next new
+    /// one, whatever its sequence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 /// Progress by producer key.
@@ -53,6 +57,9 @@ impl Progress {
         self.generation = generation;
         if lines == 0 {
             return Verdict::Fence;
+        }
+        if std::mem::take(&mut self.open) {
+            self.next = first;
         }
         if first > self.next {
             return Verdict::Gap { missing: self.next };
@@ -158,7 +165,8 @@ mod tests {
             claim.progress(),
             Progress {
                 generation: 1,
-                next: 2
+                next: 2,
+                ..Progress::default()
             }
         );
     }
@@ -179,7 +187,8 @@ mod tests {
             second.progress(),
             Progress {
                 generation: 2,
-                next: 4
+                next: 4,
+                ..Progress::default()
             }
         );
     }
@@ -189,6 +198,7 @@ mod tests {
         let mut progress = Progress {
             generation: 1,
             next: u64::MAX - 1,
+            ..Progress::default()
         };
         assert_eq!(
             progress.receive(u32::MAX, u64::MAX - 1, u32::MAX),
@@ -211,7 +221,8 @@ mod tests {
             progress,
             Progress {
                 generation: 1,
-                next: 7
+                next: 7,
+                ..Progress::default()
             }
         );
     }

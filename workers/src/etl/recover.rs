@@ -45,17 +45,18 @@ fn check_bounds(
 ) -> Result<Range<Offset>, EtlError> {
     let partition = checkpoint.partition;
     let bounds = source.bounds(partition)?;
-    if checkpoint.next > bounds.end {
+    let (next, _) = checkpoint.resume();
+    if next > bounds.end {
         return Err(EtlError::LogTruncated {
             partition,
-            next: checkpoint.next,
+            next,
             end: bounds.end,
         });
     }
-    if checkpoint.next < bounds.start {
+    if next < bounds.start {
         return Err(EtlError::DataLoss {
             partition,
-            next: checkpoint.next,
+            next,
             start: bounds.start,
         });
     }
@@ -131,20 +132,21 @@ pub(super) fn rebuild(
 ) -> Result<EncodedBatch, EtlError> {
     let partition = checkpoint.partition;
     let start = source.bounds(partition)?.start;
-    if pending.start < start {
+    let (next, producers) = checkpoint.resume();
+    if next < start {
         return Err(EtlError::DataLoss {
             partition,
-            next: pending.start,
+            next,
             start,
         });
     }
     let mut stager = Stager::new(&layout.plan).map_err(EtlError::Parser)?;
     let mut receiver = Receiver {
-        producers: checkpoint.producers.clone(),
+        producers: producers.clone(),
         begin: checkpoint.begin,
     };
-    let mut builder = BatchBuilder::new(layout, pending.start);
-    read(source, partition, pending.start..pending.end, |record| {
+    let mut builder = BatchBuilder::new(layout, pending.start..next);
+    read(source, partition, next..pending.end, |record| {
         let key = BlockKey::decode(record.key);
         if let Verdict::Take(skip) = receiver.receive(key.as_ref()) {
             let staged = stager.stage(*record, key, skip);

@@ -14,14 +14,21 @@ use super::batch::EncodedBatch;
 use super::budget::Held;
 use super::commit::{CommitError, Committer};
 use super::encode::Layout;
-use super::partition::{Partition, Queued};
+use super::partition::{Partition, Queued, Work};
 use super::stage::Stager;
-use super::{Control, EtlError, POLL, Shared, plans, recover};
-use crate::checkpoint::{Batch, Checkpoint, Seen};
+use super::{Control, EtlError, POLL, Shared};
+use crate::checkpoint::Seen;
 use crate::counters::Counters;
-use crate::log::{LogError, Member, Offset, Source};
+use crate::log::{LogError, Member, Offset};
 
+mod coming;
 mod group;
+
+use coming::Coming;
+
+/// How long a worker that ends asks for the topic's identity, before it leaves batches to the next one: less than
+/// what a pod has to end, together with the last answer's time.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// One ETL thread.
 pub(super) struct Worker<'a> {
@@ -30,6 +37,7 @@ pub(super) struct Worker<'a> {
     member: Box<dyn Member>,
     stager: Stager,
     active: Vec<Active>,
+    coming: Vec<Coming>,
     /// Partitions that were revoked; they are given back together.
     revoked: Vec<u32>,
     /// Committers of revoked partitions, with their last batches.
@@ -44,6 +52,8 @@ pub(super) struct Worker<'a> {
     ends: Option<Vec<(u32, Offset)>>,
     /// Whether the topic must be asked for its identity before anything is handed over.
     unsure: bool,
+    /// Why it did not answer, when it was asked last.
+    unanswered: Option<LogError>,
 }
 
 type Committed = Result<(), CommitError>;
@@ -70,6 +80,7 @@ impl<'a> Worker<'a> {
             member: shared.log.member(thread, threads)?,
             stager: Stager::new(&frozen.plan).map_err(EtlError::Parser)?,
             active: Vec::new(),
+            coming: Vec::new(),
             revoked: Vec::new(),
             leaving: Vec::new(),
             orphans: Vec::new(),
@@ -77,132 +88,8 @@ impl<'a> Worker<'a> {
             open: shared.budget.hold(0),
             ends: None,
             unsure: false,
+            unanswered: None,
         })
-    }
-
-    /// Takes partitions over and finishes what is pending in them.
-    fn take_over_all(&mut self, numbers: &[u32]) -> Result<(), EtlError> {
-        let shared = self.shared;
-        // A reader of its own: the member's is the group's.
-        let mut reader = shared.log.source()?;
-        let mut committers = Vec::with_capacity(numbers.len());
-        for &number in numbers {
-            committers.push(self.take_over(reader.as_mut(), number)?);
-        }
-        // Behind every take-over: whoever had these partitions before can announce nothing any more.
-        let store = &shared.store;
-        let newest = shared
-            .runtime
-            .block_on(store.newest(&shared.log.identity()));
-        let newest = newest.map_err(|source| EtlError::List {
-            place: store.place().to_owned(),
-            source,
-        })?;
-        let mut checkpoints = Vec::with_capacity(numbers.len());
-        for checkpoint in committers.iter().map(Committer::checkpoint) {
-            recover::check_names(checkpoint, newest.get(&checkpoint.partition))?;
-            checkpoints.push(checkpoint);
-        }
-        recover::check_log(reader.as_mut(), &checkpoints)?;
-        let mut starts = Vec::with_capacity(numbers.len());
-        for committer in committers {
-            starts.push(self.start_partition(reader.as_mut(), committer)?);
-        }
-        self.member.accept(&starts)?;
-        Ok(())
-    }
-
-    fn take_over(&self, reader: &mut dyn Source, number: u32) -> Result<Committer, EtlError> {
-        let shared = self.shared;
-        let begin = reader.bounds(number)?.start;
-        let committer = shared.runtime.block_on(Committer::take_over(
-            shared.checkpoints.clone(),
-            shared.store.clone(),
-            &shared.log.identity(),
-            number,
-            begin,
-            &shared.options.owner,
-        ))?;
-        let checkpoint = committer.checkpoint();
-        if shared.options.owns_log && checkpoint.anchor.is_none() && checkpoint.begin > 0 {
-            return Err(EtlError::CheckpointMissing {
-                partition: number,
-                start: begin,
-            });
-        }
-        Ok(committer)
-    }
-
-    /// Returns the partition and where it goes on.
-    fn start_partition(
-        &mut self,
-        reader: &mut dyn Source,
-        committer: Committer,
-    ) -> Result<(u32, Offset), EtlError> {
-        let shared = self.shared;
-        let log = shared.log.identity();
-        let checkpoint = committer.checkpoint().clone();
-        let number = checkpoint.partition;
-        shared.control.note_committed(number, checkpoint.next);
-        shared.control.seen.came(number, checkpoint.next);
-
-        // One batch in the committer's hands and one waiting: the next intent rides in the same swap.
-        let (sender, receiver) = mpsc::channel(1);
-        let mut next = checkpoint.next;
-        let mut first = None;
-        if let Some(pending) = &checkpoint.pending {
-            let batch = self.rebuild(reader, &checkpoint, pending)?;
-            next = pending.end;
-            let held = shared.budget.hold(batch.bytes());
-            first = Some(Queued {
-                batch,
-                announced: true,
-                held,
-            });
-        }
-        let control = shared.control.clone();
-        let counters = shared.counters.clone();
-        let is_shared = self.member.is_shared();
-        let committer = shared.runtime.spawn(async move {
-            let result = commit_all(committer, first, receiver, &control, &counters).await;
-            let taken = is_shared && matches!(result, Err(CommitError::Fenced { .. }));
-            if result.is_err() && !taken {
-                control.failed.store(true, Ordering::Release);
-            }
-            result
-        });
-        let limits = shared.options.limits;
-        let partition = Partition::new(checkpoint, log, self.layout.clone(), limits, sender);
-        self.active.push(Active {
-            partition,
-            committer,
-            told: 0,
-        });
-        Ok((number, next))
-    }
-
-    fn rebuild(
-        &self,
-        reader: &mut dyn Source,
-        checkpoint: &Checkpoint,
-        pending: &Batch,
-    ) -> Result<EncodedBatch, EtlError> {
-        let shared = self.shared;
-        let plan = match shared.plans.find(&pending.plan) {
-            Some(plan) => Some(plan.clone()),
-            None => shared
-                .runtime
-                .block_on(plans::find_stored(&shared.checkpoints, &pending.plan))?,
-        };
-        let plan = plan.ok_or_else(|| EtlError::PlanMissing {
-            partition: checkpoint.partition,
-            start: pending.start,
-            end: pending.end,
-            plan: pending.plan.to_string(),
-        })?;
-        let layout = Arc::new(Layout::new(&plan, &shared.options.parquet));
-        let log = shared.log.identity();
-        recover::rebuild(reader, &log, checkpoint, pending, layout)
     }
 
     /// Reads and commits until everything is drained, or told to stop.
@@ -212,13 +99,16 @@ impl<'a> Worker<'a> {
                 return self.finish();
             }
             self.follow_group()?;
+            self.start_coming()?;
             self.poll()?;
             let now = Instant::now();
             for active in &mut self.active {
-                active
-                    .partition
+                let partition = &mut active.partition;
+                partition
                     .cut_if_due(&self.shared.budget, now)
                     .map_err(EtlError::Encode)?;
+                let position = self.member.source().position(partition.number());
+                partition.note_rowless(position, self.shared.options.limits.idle, now);
             }
             self.keep_within_budget()?;
             if self.shared.control.is_stopping() || self.is_drained()? {
@@ -234,15 +124,14 @@ impl<'a> Worker<'a> {
 
     /// Hands finished batches to their committers. `false` when one of them has failed.
     fn hand_over(&mut self) -> Result<bool, EtlError> {
-        if !self.is_same_topic()? {
-            return Ok(true); // The batches wait, and with them their partitions.
-        }
+        // Otherwise the batches wait, and with them their partitions.
+        let may_send = self.is_same_topic()?;
         // In a group nothing may keep us from polling, so that the group hears from us: reading stops instead.
         let over = self.member.is_shared() && self.shared.budget.is_over();
         let mut at = 0;
         while at < self.active.len() {
             let active = &mut self.active[at];
-            if active.committer.is_finished() || !active.partition.hand_over() {
+            if active.committer.is_finished() || (may_send && !active.partition.hand_over()) {
                 let active = self.active.swap_remove(at);
                 if !self.is_taken(active)? {
                     return Ok(false);
@@ -276,11 +165,13 @@ impl<'a> Worker<'a> {
         match self.shared.log.check_identity() {
             Ok(()) => {
                 self.unsure = false;
+                self.unanswered = None;
                 Ok(true)
             }
-            Err(error @ LogError::Failed { .. }) => {
-                let error = &error as &dyn std::error::Error;
+            Err(failed @ LogError::Failed { .. }) => {
+                let error = &failed as &dyn std::error::Error;
                 tracing::warn!(error, "cannot ask for the topic's identity, trying again");
+                self.unanswered = Some(failed);
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -289,10 +180,8 @@ impl<'a> Worker<'a> {
 
     fn cut_all(&mut self) -> Result<(), EtlError> {
         for active in &mut self.active {
-            active
-                .partition
-                .cut(&self.shared.budget)
-                .map_err(EtlError::Encode)?;
+            let position = self.member.source().position(active.partition.number());
+            finish_reading(&mut active.partition, position, self.shared)?;
         }
         Ok(())
     }
@@ -307,18 +196,21 @@ impl<'a> Worker<'a> {
         } = self;
         let mut result = Ok(());
         let mut now = None;
+        let mut last = 0;
         member.source().poll(POLL, &mut |record| {
             if result.is_err() {
                 return;
             }
             let now = *now.get_or_insert_with(Instant::now);
-            let Some(active) = active
-                .iter_mut()
-                .find(|active| active.partition.number() == record.partition)
-            else {
-                return;
-            };
-            let partition = &mut active.partition;
+            // Records of one partition mostly follow each other.
+            let is_its = |active: &Active| active.partition.number() == record.partition;
+            if !active.get(last).is_some_and(is_its) {
+                let Some(at) = active.iter().position(is_its) else {
+                    return;
+                };
+                last = at;
+            }
+            let partition = &mut active[last].partition;
             result = partition.accept(&record, stager, &shared.budget, &shared.counters, now);
         })?;
         result.map_err(EtlError::Encode)
@@ -340,8 +232,9 @@ impl<'a> Worker<'a> {
                 .map_err(EtlError::Encode)?;
         }
         self.open.resize(self.memory());
-        let failed = &self.shared.control.failed;
-        while self.shared.budget.is_over() && !failed.load(Ordering::Acquire) {
+        let control = &self.shared.control;
+        let ends = || control.failed.load(Ordering::Acquire) || control.is_stopping();
+        while self.shared.budget.is_over() && !ends() {
             if !self.hand_over()? {
                 break;
             }
@@ -364,7 +257,7 @@ impl<'a> Worker<'a> {
 
     /// Whether the sources are done and everything they wrote is read.
     fn is_drained(&mut self) -> Result<bool, EtlError> {
-        if !self.shared.control.is_draining() {
+        if !self.shared.control.is_draining() || !self.coming.is_empty() {
             return Ok(false);
         }
         let source = self.member.source();
@@ -383,8 +276,15 @@ impl<'a> Worker<'a> {
     /// Hands over what is ready, waits until it is committed, and says what went wrong first.
     fn finish(mut self) -> Result<(), EtlError> {
         let failed = &self.shared.control.failed;
+        let begun = Instant::now();
+        let mut first = Ok(());
         while self.active.iter().any(|a| a.partition.is_full()) && !failed.load(Ordering::Acquire) {
             if !self.hand_over()? {
+                break;
+            }
+            // What is not announced is read again by the next owner.
+            if let Some(error) = self.unanswered.take_if(|_| begun.elapsed() > FAREWELL) {
+                first = Err(error.into());
                 break;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -394,7 +294,6 @@ impl<'a> Worker<'a> {
             // Closes the channel: the committer ends behind its last batch.
             committers.push((active.partition.number(), active.committer));
         }
-        let mut first = Ok(());
         for (number, committer) in committers {
             let result = self.join(committer);
             self.tell(number);
@@ -409,31 +308,49 @@ impl<'a> Worker<'a> {
     /// Waits for a committer. In a group, that another worker has the partition by now is no failure.
     fn join(&self, committer: JoinHandle<Committed>) -> Result<(), EtlError> {
         let joined = self.shared.runtime.block_on(committer);
-        match joined.expect("a committer does not panic") {
-            Err(CommitError::Fenced { partition, owner }) if self.member.is_shared() => {
+        match joined {
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            Ok(Err(CommitError::Fenced { partition, owner })) if self.member.is_shared() => {
                 tracing::info!(partition, owner, "another worker took the partition over");
                 Ok(())
             }
-            result => result.map_err(EtlError::from),
+            Ok(result) => result.map_err(EtlError::from),
         }
     }
+}
+
+/// Makes everything that was read ready for the committer.
+fn finish_reading(
+    partition: &mut Partition,
+    position: Offset,
+    shared: &Shared<'_>,
+) -> Result<(), EtlError> {
+    partition.cut(&shared.budget).map_err(EtlError::Encode)?;
+    partition.note_rowless(position, Duration::ZERO, Instant::now());
+    Ok(())
 }
 
 /// Commits batches in order until the channel is closed.
 async fn commit_all(
     mut committer: Committer,
     first: Option<Queued>,
-    mut batches: mpsc::Receiver<Queued>,
+    mut works: mpsc::Receiver<Work>,
     control: &Control,
     counters: &Counters,
 ) -> Result<(), CommitError> {
-    let mut next = first;
+    let mut next = first.map(Work::Batch);
     loop {
-        let Some(queued) = (match next.take() {
-            Some(queued) => Some(queued),
-            None => batches.recv().await,
-        }) else {
-            return Ok(());
+        let work = match next.take() {
+            Some(work) => Some(work),
+            None => works.recv().await,
+        };
+        let queued = match work {
+            None => return Ok(()),
+            Some(Work::Empty(empty)) => {
+                committer.note_empty(empty).await?;
+                continue;
+            }
+            Some(Work::Batch(queued)) => queued,
         };
         let start = Instant::now();
         let partition = committer.checkpoint().partition;
@@ -445,13 +362,15 @@ async fn commit_all(
             at: Timestamp::now().as_millisecond(),
             end: control.seen.end(partition),
         };
-        if let Ok(mut following) = batches.try_recv() {
-            committer.commit(Some(&following.batch), Some(seen)).await?;
-            following.announced = true;
-            next = Some(following);
-        } else {
-            committer.commit(None, Some(seen)).await?;
-        }
+        next = works.try_recv().ok();
+        let following = match &mut next {
+            Some(Work::Batch(following)) => {
+                following.announced = true;
+                Some(&following.batch)
+            }
+            _ => None,
+        };
+        committer.commit(following, Some(seen)).await?;
         counters.batches.since(start);
         control.seen.note_commit(partition, seen.at);
         count(&queued.batch, counters);

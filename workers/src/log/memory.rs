@@ -234,6 +234,7 @@ impl Partition {
             slot.next = offset + 1;
             *budget = budget.saturating_sub(record.value.len().max(1));
         }
+        slot.next = self.end;
         Ok(())
     }
 }

@@ -227,6 +227,7 @@ impl Claiming {
         let saved = Progress {
             generation: state.generation,
             next: state.next,
+            ..Progress::default()
         };
         let files = state.files.into_iter().map(|file| (file.id, file));
         Self {

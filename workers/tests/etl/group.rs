@@ -7,16 +7,15 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logpipe_workers::checkpoint::CheckpointStore;
-use logpipe_workers::counters::Counters;
-use logpipe_workers::etl::{self, Control};
+use logpipe_workers::etl::{self, Control, Parts};
 use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Changes, Identity, Log, LogError, Member, Offset, Sink, Source};
 use logpipe_workers::store::Store;
 
-use crate::support::{World, lines};
+use crate::support::{World, lines, until};
 
 const PARTITIONS: u32 = 4;
 const WORKERS: usize = 3;
@@ -167,17 +166,6 @@ impl Coordinator {
     }
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "waited in vain until {what}"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn run_worker(world: &World, log: &SharedLog, control: &Arc<Control>, name: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -187,18 +175,15 @@ fn run_worker(world: &World, log: &SharedLog, control: &Arc<Control>, name: usiz
     let mut options = world.options.clone();
     options.owner = format!("worker-{name}");
     let checkpoints: Arc<dyn CheckpointStore> = Arc::new(world.checkpoints.clone());
-    let store = Store::new(world.bucket.clone(), "memory".to_owned(), "logs/");
-    let counters = Arc::new(Counters::default());
-    let ended = etl::run(
-        &options,
+    let parts = Parts {
         log,
         checkpoints,
-        store,
+        store: Store::new(world.bucket.clone(), "memory".to_owned(), "logs/"),
         control,
-        &counters,
-        runtime.handle(),
-        &|_| {},
-    );
+        counters: &Arc::default(),
+        runtime: runtime.handle(),
+    };
+    let ended = etl::run(&options, parts, &|_| {});
     ended.unwrap_or_else(|error| panic!("worker {name}: {error}"));
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -23,7 +23,7 @@ use logpipe_workers::checkpoint::{Checkpoint, CheckpointStore, StoreError, Swap,
 use logpipe_workers::counters::Counters;
 use logpipe_workers::etl::commit::Committer;
 use logpipe_workers::etl::partition::Limits;
-use logpipe_workers::etl::{self, Control, EtlError, EtlOptions};
+use logpipe_workers::etl::{self, Control, EtlError, EtlOptions, Parts};
 use logpipe_workers::log::key::{BlockKey, Chunk};
 use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Log, NewRecord};
@@ -70,12 +70,43 @@ impl Fuse {
     }
 }
 
+/// The listings of a store, which may take as long as a test likes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lists {
+    count: Arc<AtomicU32>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Lists {
+    /// How many were begun.
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// From now on none comes to an end.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    async fn pass(self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        while self.closed.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// What outlives a worker.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) log: MemoryLog,
     pub(crate) checkpoints: MemoryStore,
     pub(crate) bucket: Arc<InMemory>,
+    pub(crate) lists: Lists,
     pub(crate) options: EtlOptions,
 }
 
@@ -85,6 +116,7 @@ impl World {
             log: MemoryLog::new("logs", partitions),
             checkpoints: MemoryStore::new(),
             bucket: Arc::new(InMemory::new()),
+            lists: Lists::default(),
             options: EtlOptions {
                 owner: "worker".to_owned(),
                 threads: 1,
@@ -144,7 +176,28 @@ impl World {
         control: &Arc<Control>,
     ) -> Result<Arc<Counters>, EtlError> {
         control.drain();
+        self.serve(fuse, control)
+    }
+
+    /// A worker that goes on until its control says otherwise.
+    pub(crate) fn serve(
+        &self,
+        fuse: &Fuse,
+        control: &Arc<Control>,
+    ) -> Result<Arc<Counters>, EtlError> {
         let counters = Arc::new(Counters::default());
+        self.serve_log(&self.log, fuse, control, &counters)?;
+        Ok(counters)
+    }
+
+    /// The same, of a log that stands for the world's.
+    pub(crate) fn serve_log(
+        &self,
+        log: &dyn Log,
+        fuse: &Fuse,
+        control: &Arc<Control>,
+        counters: &Arc<Counters>,
+    ) -> Result<(), EtlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -152,24 +205,23 @@ impl World {
         let runtime = runtime.unwrap();
         let checkpoints: Arc<dyn CheckpointStore> = Arc::new(Mortal {
             inner: self.checkpoints.clone(),
+            lists: Lists::default(),
             fuse: fuse.clone(),
         });
         let bucket = Mortal {
             inner: self.bucket.clone(),
+            lists: self.lists.clone(),
             fuse: fuse.clone(),
         };
-        let store = Store::new(Arc::new(bucket), "memory".to_owned(), "logs/");
-        etl::run(
-            &self.options,
-            &self.log,
+        let parts = Parts {
+            log,
             checkpoints,
-            store,
+            store: Store::new(Arc::new(bucket), "memory".to_owned(), "logs/"),
             control,
-            &counters,
-            runtime.handle(),
-            &|_| {},
-        )?;
-        Ok(counters)
+            counters,
+            runtime: runtime.handle(),
+        };
+        etl::run(&self.options, parts, &|_| {})
     }
 
     /// A worker that takes partition 0 over and does nothing by itself.
@@ -221,6 +273,26 @@ impl World {
     }
 }
 
+/// Stops a worker, also when its test fails.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a Control);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// `2026-01-31 HH:00:00,000 INFO line N`
 pub(crate) fn lines(range: Range<u64>, hour: impl Fn(u64) -> u64) -> Vec<String> {
     range
@@ -269,6 +341,7 @@ pub(crate) fn rows_of(bytes: &Bytes) -> Vec<(String, i32, i64, i32)> {
 #[derive(Clone, Debug)]
 struct Mortal<S> {
     inner: S,
+    lists: Lists,
     fuse: Fuse,
 }
 
@@ -363,7 +436,10 @@ impl ObjectStore for Mortal<Arc<InMemory>> {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix).boxed()
+        let (inner, prefix) = (self.inner.clone(), prefix.cloned());
+        futures::stream::once(self.lists.clone().pass())
+            .flat_map(move |()| inner.list(prefix.as_ref()))
+            .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {

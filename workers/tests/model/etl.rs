@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use logpipe_api::PlanHash;
-use logpipe_workers::checkpoint::{Anchor, Batch, BatchFile, Checkpoint};
+use logpipe_workers::checkpoint::{Anchor, Batch, BatchFile, Checkpoint, Empty};
 use logpipe_workers::etl::name::ObjectName;
 use logpipe_workers::etl::receive::Producers;
 use logpipe_workers::log::Identity;
@@ -235,6 +235,17 @@ impl Partition {
         forgotten.announce(batch).expect("nothing is pending")
     }
 
+    /// The checkpoint that notes the record without rows, where it is the next one.
+    fn noted(&self, value: &Checkpoint) -> Option<Checkpoint> {
+        let until = u64::from(ROWLESS) + 1;
+        let producers = Producers::new();
+        if !self.intends() || value.next != u64::from(ROWLESS) || value.empty.is_some() {
+            return None;
+        }
+        let noted = value.note_empty(Empty { until, producers });
+        Some(noted.expect("nothing is pending"))
+    }
+
     fn cut(&self, state: &State, index: usize, value: Id, end: u8) -> State {
         let mut next = state.clone();
         let worker = &mut next.workers[index];
@@ -375,6 +386,14 @@ impl Partition {
         let owner = worker.owner;
         match worker.phase {
             Phase::Cut { value } => {
+                if let Some(noted) = self.noted(&self.values.get(value)) {
+                    let mut next = state.clone();
+                    next.workers[index].phase = Phase::Swap {
+                        expected: value,
+                        new: self.values.id(noted),
+                    };
+                    each(Step::Note { owner }, next);
+                }
                 for end in self.ends(self.values.get(value).next as u8) {
                     each(Step::Cut { owner, end }, self.cut(state, index, value, end));
                 }

@@ -111,6 +111,7 @@ impl Lane {
         let progress = loaded.map_or(Progress::default(), |saved| Progress {
             generation: saved.generation,
             next: saved.next,
+            ..Progress::default()
         });
         let claim = Claim::new(progress, nonce);
         let mut start = Start {
@@ -139,6 +140,7 @@ impl Lane {
         let mut progress = Progress {
             generation: 0,
             next: start.next,
+            ..Progress::default()
         };
         for record in &log[start.scanned..] {
             if self.fault == Fault::AfterLastRecord {

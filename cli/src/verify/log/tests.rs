@@ -286,6 +286,67 @@ fn of_a_block_that_begins_before_the_next_line_only_the_new_lines_are_rows() {
     assert_eq!(told(&check(&Tree::good(), &log)).len(), 4);
 }
 
+/// A good tree's log, with what another producer wrote in the fence's place, of which there is no row.
+fn log_with(tree: &Tree, generation: u32, first: u64) -> MemoryLog {
+    let log = MemoryLog::new("demo", 2);
+    for partition in 0..2 {
+        for offset in 0..11 {
+            if (partition, offset) == (0, FENCE_AT) {
+                append_block(&log, 0, "late-0", generation, first, &["one", "two"]);
+            } else {
+                append(&log, partition, 1, &rows_at(tree, partition, offset));
+            }
+        }
+    }
+    log
+}
+
+#[test]
+fn lines_of_a_producer_of_which_none_was_taken_are_told() {
+    let tree = Tree::good();
+    let report = check(&tree, &log_with(&tree, 2, 500));
+    assert_eq!((report.lost, report.log[0].missing), (2, 2));
+    assert_eq!(
+        report.faults.told,
+        [
+            "demo partition 0: 2 lines of producer late-0 not there: the lines before them never came"
+        ]
+    );
+}
+
+#[test]
+fn lines_that_were_dropped_behind_a_fence_in_a_log_cut_off_in_front_are_told() {
+    let mut tree = Tree::good();
+    let log = log_with(&tree, 2, 500);
+    // Where the log was cut off, late-0 has only a fence left. What stood there came with the record before.
+    let cut = MemoryLog::new("demo", 2);
+    for partition in 0..2 {
+        for (offset, record) in log.records(partition) {
+            if (partition, offset) == (0, FENCE_AT - 1) {
+                append_block(&cut, 0, "late-0", 2, 0, &[]);
+            } else {
+                cut.append(partition, record);
+            }
+        }
+    }
+    cut.trim(0, FENCE_AT - 1);
+    let checkpoint = &mut tree.checkpoints[0];
+    let damaged = Progress {
+        generation: 2,
+        ..Progress::default()
+    };
+    checkpoint.producers.insert("late-0".to_owned(), damaged);
+    for row in &mut tree.file(0, 4, "hour=07").rows {
+        row.offset -= i64::from(row.offset == 4);
+    }
+    let report = check(&tree, &cut);
+    assert_eq!(report.log[0].missing, 2);
+    assert_eq!(
+        told(&report),
+        ["demo partition 0: 2 lines of the record at offset 5 not there"]
+    );
+}
+
 #[test]
 fn below_what_the_log_still_holds_nothing_is_compared_and_that_is_said() {
     let tree = Tree::good();

@@ -40,6 +40,7 @@ fn batch(start: Offset, end: Offset, folders: usize) -> Batch {
             Progress {
                 generation: 2,
                 next: end * 3,
+                ..Progress::default()
             },
         )]
         .into(),

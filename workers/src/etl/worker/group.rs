@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Active, EtlError, Worker};
+use super::{Active, EtlError, Worker, finish_reading};
 use crate::etl::commit::CommitError;
 
 /// How long the group may leave us a partition that another worker has taken, before we stop: longer than it
@@ -27,6 +27,7 @@ impl Worker<'_> {
             self.fenced.retain(|(fenced, _)| *fenced != number);
             self.shared.control.seen.went(number);
             self.revoked.retain(|revoked| *revoked != number);
+            self.forget_coming(number);
             let active = self
                 .active
                 .extract_if(.., |active| active.partition.number() == number);
@@ -39,12 +40,11 @@ impl Worker<'_> {
         for number in changes.revoked {
             self.fenced.retain(|(fenced, _)| *fenced != number);
             self.revoked.push(number);
+            self.forget_coming(number);
             let mut active = self.active.iter_mut();
             if let Some(active) = active.find(|active| active.partition.number() == number) {
-                active
-                    .partition
-                    .cut(&self.shared.budget)
-                    .map_err(EtlError::Encode)?;
+                let position = self.member.source().position(number);
+                finish_reading(&mut active.partition, position, self.shared)?;
             }
         }
         if !changes.assigned.is_empty() {

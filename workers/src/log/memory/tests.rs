@@ -32,6 +32,7 @@ fn a_reader_crosses_gaps() {
     let mut source = log.source().unwrap();
     source.assign(0, 0).unwrap();
     assert_eq!(offsets(&mut *source).unwrap(), [0, 4]);
+    assert_eq!(source.position(0), 6);
     assert_eq!(source.bounds(0).unwrap(), 0..6);
     source.assign(0, 2).unwrap();
     assert_eq!(offsets(&mut *source).unwrap(), [4]);

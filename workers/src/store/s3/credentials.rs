@@ -16,12 +16,12 @@ const TOKEN: &str = "AWS_SESSION_TOKEN";
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {why}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why. No source, or whoever prints the causes says it twice.
+        why: std::io::Error,
     },
     /// A key, secret or token is not one.
     #[error("{place} is empty, or holds more than one word of letters, digits and signs")]
@@ -82,8 +82,8 @@ impl Folder {
 
     fn read_once(&self) -> Result<AwsCredential, CredentialsError> {
         let token = match read(&self.0, TOKEN) {
-            Err(CredentialsError::File { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
+            Err(CredentialsError::File { why, .. })
+                if why.kind() == std::io::ErrorKind::NotFound =>
             {
                 None
             }
@@ -114,9 +114,9 @@ impl CredentialProvider for Folder {
 fn read(dir: &Path, name: &str) -> Result<String, CredentialsError> {
     let path = dir.join(name);
     let text = std::fs::read_to_string(&path);
-    let text = text.map_err(|source| CredentialsError::File {
+    let text = text.map_err(|why| CredentialsError::File {
         path: path.clone(),
-        source,
+        why,
     })?;
     check(&text, &path.display().to_string())
 }

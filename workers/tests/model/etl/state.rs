@@ -73,6 +73,8 @@ pub(crate) enum Step {
     Begin { owner: u8, plan: u8 },
     /// It decides where its batch ends.
     Cut { owner: u8, end: u8 },
+    /// It notes that the next record has no row.
+    Note { owner: u8 },
     /// It puts its next file.
     Put { owner: u8, file: u8 },
     /// It goes on to commit, and announces the batch up to `end` along with it.
