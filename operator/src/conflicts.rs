@@ -1,7 +1,9 @@
 //! Two pipelines that would write over each other. No rule of the CRD can see a second object. Pure.
 
 use logpipe_api::LogPipeline;
+use logpipe_probe::wire::CLIENT_PORT;
 
+use crate::desired::names::Names;
 use crate::validate::Fault;
 
 /// What `object` cannot have, because a pipeline that was there before has it. The younger one gives way.
@@ -58,17 +60,47 @@ fn share_place(one: &LogPipeline, other: &LogPipeline) -> bool {
 
 /// Both write one topic of one Kafka.
 fn share_topic(one: &LogPipeline, other: &LogPipeline) -> bool {
-    let servers = |object: &LogPipeline| {
-        let external = object.spec.kafka.external.as_ref();
-        external
-            .map(|external| external.bootstrap_servers.clone())
-            .unwrap_or_default()
+    let writes = |object: &LogPipeline| object.spec.source.topic.is_none();
+    share_kafka(one, other)
+        && writes(one)
+        && writes(other)
+        && one.topic_name() == other.topic_name()
+}
+
+/// One Kafka, as far as addresses tell.
+fn share_kafka(one: &LogPipeline, other: &LogPipeline) -> bool {
+    let theirs = servers(other);
+    servers(one).iter().any(|server| theirs.contains(server))
+}
+
+/// Where its Kafka is. A Service of the cluster has many names, and here it has one.
+fn servers(object: &LogPipeline) -> Vec<String> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(external) = &object.spec.kafka.external else {
+        let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+        let services = [names.kafka(), names.kafka_nodes()];
+        return services
+            .map(|service| format!("{service}.{namespace}:{CLIENT_PORT}"))
+            .into();
     };
-    let (theirs, writes) = (servers(other), |object: &LogPipeline| {
-        object.spec.source.topic.is_none()
-    });
-    let same_kafka = servers(one).iter().any(|server| theirs.contains(server));
-    same_kafka && writes(one) && writes(other) && one.topic_name() == other.topic_name()
+    let servers = external.bootstrap_servers.iter();
+    servers.map(|server| one_name(server, namespace)).collect()
+}
+
+/// `kafka`, `kafka.data.svc` and `broker-0.kafka.data.svc.cluster.local` are `kafka.data`.
+fn one_name(server: &str, namespace: &str) -> String {
+    let server = server.to_ascii_lowercase();
+    let Some((host, port)) = server.rsplit_once(':') else {
+        return server;
+    };
+    let host = host.trim_end_matches('.');
+    let labels: Vec<&str> = host.split('.').collect();
+    let service = labels.iter().position(|label| *label == "svc");
+    match (&labels[..], service) {
+        ([service], _) => format!("{service}.{namespace}:{port}"),
+        (_, Some(end)) if end >= 2 => format!("{}.{}:{port}", labels[end - 2], labels[end - 1]),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +158,40 @@ mod tests {
         let reader = pipeline("reader", NOON, &spec(json!({"topic": {}}), "reader/"));
         assert_eq!(faults(&writer, [&old]).len(), 1);
         assert_eq!(faults(&reader, [&old]), Vec::new());
+    }
+
+    #[test]
+    fn one_kafka_under_many_names_is_one() {
+        let writes = |name: &str, created, kafka: Value| {
+            let spec = json!({
+                "source": {"generator": {}}, "kafka": kafka,
+                "sink": {"s3": {"bucket": "logs", "prefix": format!("{name}/")}},
+            });
+            pipeline(name, created, &spec)
+        };
+        let external = |server: &str| json!({"external": {"bootstrapServers": [server]}, "topic": {"name": "shop"}});
+        let found = |old: &LogPipeline, server: &str| {
+            faults(&writes("young", NOON, external(server)), [old]).len()
+        };
+        let managed = writes("shop", MORNING, json!({}));
+        for server in [
+            "shop-kafka:9092",
+            "shop-kafka.data:9092",
+            "shop-kafka.data.svc:9092",
+            "Shop-Kafka.data.svc.cluster.local.:9092",
+            "shop-kafka-1.shop-kafka-nodes.data.svc.cluster.local:9092",
+        ] {
+            assert_eq!(found(&managed, server), 1, "{server}");
+        }
+        let theirs = writes("old", MORNING, external("kafka.example.com:9092"));
+        assert_eq!(found(&theirs, "KAFKA.example.com:9092"), 1);
+        for server in [
+            "shop-kafka.other.svc:9092",
+            "kafka.example.org:9092",
+            "kafka:9092",
+        ] {
+            assert_eq!(found(&managed, server), 0, "{server}");
+            assert_eq!(found(&theirs, server), 0, "{server}");
+        }
     }
 }

@@ -152,6 +152,8 @@ pub struct Facts {
     pub cluster_id: String,
     /// A quorum was seen.
     pub bootstrapped: bool,
+    /// The producer's name in the saved offsets that are there.
+    pub producer: Option<String>,
 }
 
 /// Something in a manifest that cannot be done.
@@ -198,7 +200,7 @@ pub fn validate(
     let names = Names::new(&name);
     let spec = &object.spec;
     let secrets = Secrets(SECRETS.to_owned());
-    let source = source(object, &mut faults);
+    let source = source(object, facts, &mut faults);
     let kafka = match &spec.kafka.external {
         Some(_) => None,
         None => Some(kafka(object, config, facts, &mut faults)),
@@ -384,9 +386,13 @@ fn topic(object: &LogPipeline, kafka: Option<&Kafka>) -> TopicSettings {
     topic
 }
 
-fn source(object: &LogPipeline, faults: &mut Vec<Fault>) -> Option<Source> {
+fn source(object: &LogPipeline, facts: &Facts, faults: &mut Vec<Fault>) -> Option<Source> {
     let source = &object.spec.source;
     let name = object.metadata.name.clone().unwrap_or_default();
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    // Two of one name in one topic would shut each other out. Another one than before would read every file again.
+    let producer = facts.producer.clone();
+    let producer = producer.unwrap_or_else(|| format!("{namespace}.{name}"));
     let state = format!("{SOURCE_DIR}/producer");
     let (paths, generator, volume) = if let Some(generator) = &source.generator {
         let dir = format!("{SOURCE_DIR}/logs");
@@ -429,7 +435,7 @@ fn source(object: &LogPipeline, faults: &mut Vec<Fault>) -> Option<Source> {
     Some(Source {
         generator,
         files: volume,
-        producer: ProducerSettings::new(object, &name, paths, &state),
+        producer: ProducerSettings::new(object, &producer, paths, &state),
         storage: source.storage.clone(),
         resources: source.producer.resources.clone(),
     })

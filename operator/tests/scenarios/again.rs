@@ -158,3 +158,55 @@ async fn an_object_of_ours_without_its_labels_gets_them_back() {
         whole["metadata"]["labels"]
     );
 }
+
+fn producer(api: &FakeApi) -> Value {
+    let set = api.get("statefulsets/demo-source").unwrap();
+    let containers = set["spec"]["template"]["spec"]["containers"].as_array();
+    let variables = containers.into_iter().flatten();
+    let mut variables = variables.flat_map(|container| container["env"].as_array().unwrap());
+    let name = variables.find(|variable| variable["name"] == "LOGPIPE_PRODUCER_NAME");
+    name.unwrap()["value"].clone()
+}
+
+/// Two of one name in two namespaces may write into one topic.
+#[tokio::test]
+async fn a_producer_is_named_after_its_namespace_too() {
+    let api = made_again(&keeps(Keep::Retain)).await;
+    assert_eq!(producer(&api), "data.demo");
+    api.remove("statefulsets/demo-source");
+    // As a backup brings it back elsewhere.
+    let key = "persistentvolumeclaims/data-demo-source-0";
+    let mut claim = api.get(key).unwrap();
+    claim["metadata"]["annotations"]["logpipe.dev/producer"] = json!("other.demo");
+    api.put(key, claim);
+    collect(&api);
+    converge(&api).await;
+    assert_eq!(producer(&api), "other.demo");
+}
+
+/// Under another name it would find no saved offset, and read every file again.
+#[tokio::test]
+async fn a_producer_whose_offsets_have_the_name_of_an_earlier_release_keeps_it() {
+    let api = install(&keeps(Keep::Retain));
+    converge(&api).await;
+    let key = "statefulsets/demo-source";
+    let text = api.get(key).unwrap().to_string();
+    let by_hand = text.replace(r#""value":"data.demo""#, r#""value":"x""#);
+    assert_ne!(by_hand, text);
+    api.put(key, serde_json::from_str(&by_hand).unwrap());
+    converge(&api).await;
+    assert_eq!(producer(&api), "data.demo");
+    let mut set: Value = serde_json::from_str(&text.replace("data.demo", "demo")).unwrap();
+    let template = &mut set["spec"]["volumeClaimTemplates"][0];
+    template["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("annotations");
+    api.put(key, set);
+    converge(&api).await;
+    assert_eq!(producer(&api), "demo");
+    api.settle_claims();
+    api.remove(key);
+    converge(&api).await;
+    assert_eq!(producer(&api), "demo");
+}
