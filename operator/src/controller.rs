@@ -1,5 +1,6 @@
 //! Watches pipelines and what they made, and reconciles each when something changed. Touches the client.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ async fn guarded(
                 .get_or_init(|| wait_until_listed(&context))
                 .await;
             let start = Instant::now();
-            let action = reconcile(pipeline, &context).await;
+            let action = contained(reconcile(pipeline, &context)).await;
             context.metrics.reconciled(start, action.is_ok());
             let action = action?;
             if pipeline.metadata.deletion_timestamp.is_none() {
@@ -138,6 +139,19 @@ async fn guarded(
             Ok(Action::await_change())
         }
     }
+}
+
+/// A reconciliation that panics is one that failed: it must not end those of all the others.
+async fn contained(
+    reconciling: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
+    // What is shared is behind `lock`, which does not mind.
+    let outcome = AssertUnwindSafe(reconciling).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::Panic(text.unwrap_or_default()))
+    })
 }
 
 #[allow(
@@ -167,26 +181,45 @@ mod tests {
     use crate::config::Config;
     use crate::lock;
 
-    #[tokio::test]
-    async fn a_pipeline_that_is_gone_is_forgotten() {
-        let gone = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-            let status = json!({"kind": "Status", "status": "Failure", "code": 404}).to_string();
-            let response = http::Response::builder().status(404);
-            response.body(kube::client::Body::from(status.into_bytes()))
+    fn context(status: impl Fn() -> u16 + Send + Clone + 'static) -> Arc<Context> {
+        let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let status = status.clone();
+            async move {
+                let code = status();
+                let status = json!({"kind": "Status", "status": "Failure", "code": code});
+                let response = http::Response::builder().status(code);
+                response.body(kube::client::Body::from(status.to_string().into_bytes()))
+            }
         });
         let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
         let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
         let config = Config::from_env(variables).unwrap();
-        let context = Arc::new(Context::new(Client::new(gone, "data"), config));
-        let object: LogPipeline = serde_json::from_value(json!({
+        Arc::new(Context::new(Client::new(server, "data"), config))
+    }
+
+    fn deleted() -> LogPipeline {
+        serde_json::from_value(json!({
             "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
             "metadata": {"name": "shop", "namespace": "data", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs"}}},
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_is_gone_is_forgotten() {
+        let (context, object) = (context(|| 404), deleted());
         context.remember(&object, |memory| memory.failures = 1);
         let object = Arc::new(DeserializeGuard(Ok(object)));
         guarded(object, Arc::clone(&context)).await.unwrap();
         assert_eq!(lock(&context.memory).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reconciliation_that_panics_does_not_end_the_operator() {
+        let context = context(|| panic!("no leap second"));
+        let object = Arc::new(DeserializeGuard(Ok(deleted())));
+        let error = guarded(object, context).await.unwrap_err().to_string();
+        assert!(error.ends_with("no leap second"), "{error}");
     }
 }
