@@ -93,6 +93,7 @@ pub async fn apply(
         }
         if current.is_none() {
             is_free(client, namespace, object).await?;
+            remove_other_jobs(client, namespace, object, live).await?;
         }
         let value = write(client, namespace, &stamped).await?;
         live.put(Object {
@@ -107,6 +108,26 @@ pub async fn apply(
             remove(client, namespace, &object).await?;
         }
         live.objects.retain(|old| old != &object);
+    }
+    Ok(())
+}
+
+/// One that did its work stands for the topic as it is. It must not stand there any more when another one has changed
+/// that, or nothing would change it back.
+async fn remove_other_jobs(
+    client: &Client,
+    namespace: &str,
+    job: &Object,
+    live: &mut Live,
+) -> Result<(), ApplyError> {
+    if job.kind != Kind::Job {
+        return Ok(());
+    }
+    let is_other =
+        |old: &Object| old.kind == Kind::Job && old.label(COMPONENT) == job.label(COMPONENT);
+    while let Some(place) = live.objects.iter().position(is_other) {
+        remove(client, namespace, &live.objects[place]).await?;
+        live.objects.remove(place);
     }
     Ok(())
 }

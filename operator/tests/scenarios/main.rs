@@ -553,3 +553,37 @@ async fn a_pipeline_whose_parts_do_not_end_is_let_go() {
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none());
 }
+
+/// The first one's Job is done already: nothing would tell that the topic is another one now.
+#[tokio::test]
+async fn a_failed_edit_of_the_topic_that_is_taken_back_is_taken_back_there_too() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let job = |api: &FakeApi| {
+        let keys = api.keys().into_iter();
+        let jobs: Vec<String> = keys.filter(|key| key.starts_with("jobs/")).collect();
+        assert_eq!(jobs.len(), 1, "{jobs:?}");
+        (
+            jobs[0].clone(),
+            api.get(&jobs[0]).unwrap()["metadata"]["uid"].clone(),
+        )
+    };
+    let before = job(&api);
+    let mut spec = quickstart();
+    spec["kafka"]["topic"] = json!({"config": {"retention.ms": "1000"}});
+    spec["etl"] = json!({"replicas": 2});
+    edit(&api, &spec);
+    api.refuse(&["statefulsets"]);
+    look(&api).await.unwrap_err();
+    assert_ne!(job(&api).0, before.0);
+    settle(&api).await;
+    edit(&api, &quickstart());
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "TopicPending");
+    let after = job(&api);
+    assert_eq!(after.0, before.0);
+    assert_ne!(after.1, before.1, "it runs again");
+    api.refuse(&[]);
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+}
