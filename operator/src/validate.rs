@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use logpipe_api::LogPipeline;
 use logpipe_api::names::Names;
 use logpipe_api::pipeline::{
-    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, Scheduling,
-    Storage, Suspend, metadata_version,
+    Amounts, FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources,
+    Scheduling, Storage, Suspend, metadata_version,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -325,12 +325,13 @@ fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<
             format!("is {factor}, and there are {} brokers: lower it, or raise spec.kafka.managed.replicas", managed.replicas),
         ));
     }
-    let limits = managed
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.limits.as_ref());
-    let memory = limits.and_then(|limits| limits.memory.as_deref());
-    let memory = memory.and_then(mebibytes).unwrap_or(KAFKA_MEMORY_MIB);
+    let memory = managed.resources.as_ref().and_then(|resources| {
+        let memory = |amounts: &Option<Amounts>| amounts.as_ref()?.memory.clone();
+        // A request that stands alone is the limit, too.
+        memory(&resources.limits).or_else(|| memory(&resources.requests))
+    });
+    let memory = memory.as_deref().and_then(mebibytes);
+    let memory = memory.unwrap_or(KAFKA_MEMORY_MIB);
     let heap_mib = memory * managed.jvm.heap_percent as u64 / 100;
     if heap_mib < 128 {
         faults.push(fault(

@@ -587,3 +587,23 @@ async fn a_failed_edit_of_the_topic_that_is_taken_back_is_taken_back_there_too()
     converge(&api).await;
     is_ready(&api, "True", "Running");
 }
+
+/// A container's limit is its request where that stands alone.
+#[tokio::test]
+async fn the_heap_fits_a_request_that_stands_alone() {
+    for (memory, heap) in [
+        ("4Gi", "-Xms2048m -Xmx2048m"),
+        ("600Mi", "-Xms300m -Xmx300m"),
+    ] {
+        let mut spec = quickstart();
+        spec["kafka"]["managed"]["resources"] = json!({"requests": {"memory": memory}});
+        let api = install(&spec);
+        look(&api).await.unwrap();
+        let set = api.get("statefulsets/demo-kafka").unwrap();
+        let container = &set["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["resources"]["limits"]["memory"], memory);
+        let variables = container["env"].as_array().unwrap().iter();
+        let mut variables = variables.filter(|variable| variable["name"] == "LOGPIPE_HEAP");
+        assert_eq!(variables.next().unwrap()["value"], heap);
+    }
+}
