@@ -607,3 +607,39 @@ async fn the_heap_fits_a_request_that_stands_alone() {
         assert_eq!(variables.next().unwrap()["value"], heap);
     }
 }
+
+/// Nobody must be told to remove volumes that are good.
+#[tokio::test]
+async fn fewer_controllers_than_the_volumes_had_are_told_how_many_those_were() {
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["replicas"] = json!(3);
+    let api = install(&spec);
+    converge(&api).await;
+    api.settle_claims();
+    let again = install(&quickstart());
+    for key in api.keys() {
+        if key.starts_with("persistentvolumeclaims/") || key.ends_with("-bootstrapped") {
+            let mut kept = api.get(&key).unwrap();
+            kept["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences");
+            again.put(&key, kept);
+        }
+    }
+    look(&again).await.unwrap();
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(11);
+    let mut waiting = pod("kafka");
+    waiting["status"] = json!({"conditions": [
+        {"type": "Ready", "status": "False", "lastTransitionTime": since.to_string()},
+    ]});
+    again.put("pods/demo-kafka-0", waiting);
+    look(&again).await.unwrap();
+    is_ready(&again, "False", "QuorumLost");
+    let (_, _, message) = condition(&again, "Stalled");
+    assert!(
+        message.ends_with("set spec.kafka.managed.replicas to 3 again")
+            && !message.contains("delete"),
+        "{message}"
+    );
+}
