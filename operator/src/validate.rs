@@ -300,18 +300,21 @@ fn kafka(object: &LogPipeline, config: &Config, facts: &Facts, faults: &mut Vec<
         let ours = OURS
             .iter()
             .any(|own| own == key || (own.ends_with('.') && key.starts_with(own)));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if ours {
             faults.push(fault(
                 format!("spec.kafka.managed.config[{key}]"),
                 "is set by the operator: remove it",
             ));
+        } else if key.is_empty() || !key.bytes().all(is_plain) {
+            faults.push(fault(
+                format!("spec.kafka.managed.config[{}]", key.escape_debug()),
+                "is no setting's name: write it with letters, digits, '.', '_' and '-' only",
+            ));
         }
     }
-    if managed.config.iter().any(|(key, value)| {
-        [key, value]
-            .into_iter()
-            .any(|text| text.contains(['\n', '\r', '\\']))
-    }) {
+    let mut values = managed.config.values();
+    if values.any(|text| text.contains(['\n', '\r', '\\'])) {
         faults.push(fault(
             "spec.kafka.managed.config",
             "must not hold line ends or backslashes: a setting is one line of a file",
@@ -421,13 +424,15 @@ fn source(object: &LogPipeline, facts: &Facts, faults: &mut Vec<Fault>) -> Optio
                 ),
             ));
         }
-        if volume.mount_path == SOURCE_DIR
-            || volume.mount_path.starts_with(&format!("{SOURCE_DIR}/"))
-        {
-            faults.push(fault(
-                "spec.source.files.volume.mountPath",
-                format!("must not be below {SOURCE_DIR}, where the saved offsets are"),
-            ));
+        let is_in =
+            |inner: &str, outer: &str| format!("{inner}/").starts_with(&format!("{outer}/"));
+        for (own, holds) in [(SOURCE_DIR, "the saved offsets"), (SECRETS, "Secrets")] {
+            if is_in(&volume.mount_path, own) || is_in(own, &volume.mount_path) {
+                faults.push(fault(
+                    "spec.source.files.volume.mountPath",
+                    format!("must be neither below nor above {own}, where {holds} are: mount it elsewhere"),
+                ));
+            }
         }
         (files.paths.clone(), None, Some(volume.clone()))
     } else {
