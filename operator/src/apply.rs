@@ -158,13 +158,18 @@ fn is_applied(stamped: &Object, current: &Object) -> bool {
     holds(&as_json(current), &as_json(stamped))
 }
 
-/// Whether `whole` has everything that `part` has. The API server adds defaults; what it writes in another way
-/// (`1000m` as `1`) counts as a difference, and is applied again to no effect.
+/// The fields that are amounts.
+const AMOUNTS: [&str; 5] = ["cpu", "ephemeral-storage", "memory", "sizeLimit", "storage"];
+
+/// Whether `whole` has everything that `part` has. The API server adds defaults, and writes amounts in its own way:
+/// `1000m` as `1`.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, part)| {
+            let whole = whole.get(key);
+            let is_amount = AMOUNTS.contains(&key.as_str());
+            whole.is_some_and(|whole| holds(whole, part) || (is_amount && is_as_much(whole, part)))
+        }),
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len()
                 && whole
@@ -174,6 +179,41 @@ fn holds(whole: &Value, part: &Value) -> bool {
         }
         _ => whole == part,
     }
+}
+
+fn is_as_much(one: &Value, other: &Value) -> bool {
+    let amount = |value: &Value| value.as_str().and_then(nanos);
+    amount(one).is_some_and(|one| amount(other) == Some(one))
+}
+
+/// A quantity of Kubernetes in billionths, which is as fine as they are.
+fn nanos(text: &str) -> Option<u128> {
+    let digits = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let (number, unit) = text.split_at(digits.count());
+    let (base, power): (u128, u32) = match unit {
+        "n" => (1, 0),
+        "u" => (1000, 1),
+        "m" => (1000, 2),
+        "" => (1000, 3),
+        "k" => (1000, 4),
+        "M" => (1000, 5),
+        "G" => (1000, 6),
+        "T" => (1000, 7),
+        "P" => (1000, 8),
+        "Ki" => (1024, 1),
+        "Mi" => (1024, 2),
+        "Gi" => (1024, 3),
+        "Ti" => (1024, 4),
+        "Pi" => (1024, 5),
+        _ => return None,
+    };
+    let one = base.pow(power) * if base == 1024 { 1_000_000_000 } else { 1 };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = format!("{whole}{part}").parse().ok()?;
+    let scale = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
+    Some(whole.checked_mul(one)? / scale)
 }
 
 /// Whether nobody else has made an object of this name. What carries our labels, or our pipeline's UID where these were
@@ -301,6 +341,24 @@ mod tests {
         let part = json!({"spec": {"ports": [{"port": 1}]}});
         let whole = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP"}, "status": {}});
         assert!(holds(&whole, &part));
+    }
+
+    #[test]
+    fn an_amount_that_the_server_writes_in_its_own_way_is_no_difference() {
+        let of = |cpu: &str, memory: &str| json!({"limits": {"cpu": cpu, "memory": memory}, "env": [{"value": memory}]});
+        let same = |one: &str, other: &str| {
+            holds(
+                &json!({"limits": {"memory": one}}),
+                &json!({"limits": {"memory": other}}),
+            )
+        };
+        assert!(same("1Gi", "1024Mi") && same("2", "2000m") && same("1536Mi", "1.5Gi"));
+        assert!(same("107374182400m", "0.1Gi") && same("8589934592", "8Gi"));
+        assert!(!same("1G", "1Gi") && !same("1Gi", "1025Mi") && !same("x", "y") && same("x", "x"));
+        assert!(
+            !holds(&of("1", "1Gi"), &of("1000m", "1024Mi")),
+            "a variable is to the letter"
+        );
     }
 
     #[test]
