@@ -110,7 +110,8 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
             .collect(),
         ..Live::default()
     };
-    if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Kafka, &mut sets).await {
+    if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Workers, &mut sets).await
+    {
         tracing::warn!(namespace, name = object.name_any(), error = %chain(&error), "a part could not be stopped in its turn");
     }
     Ok(true)

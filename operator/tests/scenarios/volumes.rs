@@ -194,3 +194,26 @@ async fn a_pipeline_that_ends_while_its_brokers_belong_to_nobody_takes_them_alon
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none(), "the rest goes with its owner");
 }
+
+#[tokio::test]
+async fn a_pipeline_that_ends_while_its_source_belongs_to_nobody_takes_it_along_first() {
+    let api = install(&three("8Gi"));
+    converge(&api).await;
+    let key = "statefulsets/demo-source";
+    api.remove(key);
+    let mut left = pod("source");
+    left["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    api.put("pods/demo-source-0", left);
+    api.put("pods/demo-etl-0", pod("etl"));
+    let mut object = api.get(PIPELINE).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    api.put(PIPELINE, object);
+    look(&api).await.unwrap();
+    let set = api.get(key).expect("it is there to take the pod back");
+    assert_eq!(set["spec"]["replicas"], 0, "and to end it");
+    let etl = api.get("statefulsets/demo-etl").unwrap();
+    assert_eq!(etl["spec"]["replicas"], 1, "which is not its turn");
+}
