@@ -16,12 +16,11 @@ use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 
-use crate::chain;
 use crate::context::Context;
 use crate::desired::names::{MANAGED_BY, OPERATOR, PIPELINE};
 use crate::error::Error;
-use crate::namespaces;
 use crate::reconcile::reconcile;
+use crate::{chain, namespaces, shutdown};
 
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -127,15 +126,18 @@ async fn guarded(
             let action = contained(reconcile(pipeline, &context)).await;
             context.metrics.reconciled(start, action.is_ok());
             let action = action?;
-            if pipeline.metadata.deletion_timestamp.is_none() {
-                context.remember(pipeline, |memory| memory.failures = 0);
-            }
+            context.calm(pipeline);
             Ok(action)
         }
         Err(invalid) => {
             let name = object.name_any();
             let namespace = object.namespace().unwrap_or_default();
             tracing::error!(namespace, name, error = %invalid.error, "this LogPipeline cannot be read: is its CRD of this release?");
+            // What it made goes with it, in no order: only its spec would say more.
+            if object.meta().deletion_timestamp.is_some() && shutdown::has_finalizer(&*object) {
+                shutdown::remove_finalizer(&*object, &context.client).await?;
+                context.forget(&*object);
+            }
             Ok(Action::await_change())
         }
     }
@@ -175,7 +177,9 @@ fn error_policy(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Config;
@@ -191,10 +195,13 @@ mod tests {
                 response.body(kube::client::Body::from(status.to_string().into_bytes()))
             }
         });
+        Arc::new(Context::new(Client::new(server, "data"), config()))
+    }
+
+    fn config() -> Config {
         let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
         let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
-        let config = Config::from_env(variables).unwrap();
-        Arc::new(Context::new(Client::new(server, "data"), config))
+        Config::from_env(variables).unwrap()
     }
 
     fn deleted() -> LogPipeline {
@@ -221,5 +228,36 @@ mod tests {
         let object = Arc::new(DeserializeGuard(Ok(deleted())));
         let error = guarded(object, context).await.unwrap_err().to_string();
         assert!(error.ends_with("no leap second"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_cannot_be_read_can_be_deleted() {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&writes);
+        let server = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                lock(&seen).push(body["metadata"]["finalizers"].clone());
+                let answer = json!({"metadata": {"name": "shop"}, "spec": {"source": "?"}});
+                let answer = answer.to_string().into_bytes();
+                http::Response::builder().body(kube::client::Body::from(answer))
+            }
+        });
+        let context = Arc::new(Context::new(Client::new(server, "data"), config()));
+        let mut object = json!({
+            "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
+            "metadata": {"name": "shop", "namespace": "data", "uid": "1", "finalizers": ["x", shutdown::FINALIZER]},
+            "spec": {"source": "?"},
+        });
+        for (written, deleted) in [(0, Value::Null), (1, json!("2026-01-01T00:00:00Z"))] {
+            object["metadata"]["deletionTimestamp"] = deleted;
+            let unreadable = serde_json::from_value(object.clone()).unwrap();
+            guarded(Arc::new(unreadable), Arc::clone(&context))
+                .await
+                .unwrap();
+            assert_eq!(*lock(&writes), vec![json!(["x"]); written]);
+        }
     }
 }
