@@ -35,6 +35,15 @@ pub fn faults<'a>(
                 ),
             });
         }
+        if share_group(object, other) {
+            faults.push(Fault {
+                field: "spec.etl.groupId".to_owned(),
+                reason: format!(
+                    "is that of pipeline {name} in namespace {namespace}, which reads the same topic, and each would get \
+                     a part of it: choose another one, or leave it out"
+                ),
+            });
+        }
     }
     faults
 }
@@ -65,6 +74,13 @@ fn share_topic(one: &LogPipeline, other: &LogPipeline) -> bool {
         && writes(one)
         && writes(other)
         && one.topic_name() == other.topic_name()
+}
+
+/// Both read one topic as one group.
+fn share_group(one: &LogPipeline, other: &LogPipeline) -> bool {
+    share_kafka(one, other)
+        && one.topic_name() == other.topic_name()
+        && one.group_id() == other.group_id()
 }
 
 /// One Kafka, as far as addresses tell.
@@ -158,6 +174,33 @@ mod tests {
         let reader = pipeline("reader", NOON, &spec(json!({"topic": {}}), "reader/"));
         assert_eq!(faults(&writer, [&old]).len(), 1);
         assert_eq!(faults(&reader, [&old]), Vec::new());
+    }
+
+    #[test]
+    fn readers_of_one_topic_are_groups_of_their_own() {
+        let reads = |name: &str, created, topic: &str, group: Option<&str>| {
+            let spec = json!({
+                "source": {"topic": {}},
+                "kafka": {"external": {"bootstrapServers": ["a:9092"]}, "topic": {"name": topic}},
+                "sink": {"s3": {"bucket": "logs", "prefix": format!("{name}/")}},
+                "etl": {"groupId": group},
+            });
+            pipeline(name, created, &spec)
+        };
+        let old = reads("old", MORNING, "lines", Some("mine"));
+        let found = faults(&reads("young", NOON, "lines", Some("mine")), [&old]);
+        assert_eq!(found[0].field, "spec.etl.groupId");
+        for (topic, group) in [
+            ("lines", Some("other")),
+            ("lines", None),
+            ("more", Some("mine")),
+        ] {
+            assert_eq!(faults(&reads("young", NOON, topic, group), [&old]), []);
+        }
+        // As the group of the first one is called when it says nothing.
+        let usual = reads("old", MORNING, "lines", None);
+        let young = reads("young", NOON, "lines", Some("data.old"));
+        assert_eq!(faults(&young, [&usual]).len(), 1);
     }
 
     #[test]
