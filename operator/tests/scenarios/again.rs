@@ -5,12 +5,70 @@ use serde_json::{Value, json};
 
 use crate::fake::FakeApi;
 use crate::server::{Server, same};
-use crate::{PIPELINE, condition, converge, install, is_ready, look, quickstart, stored};
+use crate::{
+    PIPELINE, condition, converge, edit, install, is_ready, look, pod, quickstart, stored,
+};
 
 fn keeps(volumes: Keep) -> Value {
     let mut spec = quickstart();
     spec["deletionPolicy"] = json!({ "volumes": volumes });
     spec
+}
+
+/// Kubernetes sees to a claim only together with its pod.
+#[tokio::test]
+async fn what_becomes_of_a_volume_can_be_changed_while_its_pod_is_held_back() {
+    let held_back = |volumes| {
+        let mut spec = keeps(volumes);
+        spec["suspend"] = json!("Sources");
+        spec
+    };
+    let api = install(&held_back(Keep::Retain));
+    converge(&api).await;
+    api.settle_claims();
+    api.put("pods/demo-kafka-0", pod("kafka"));
+    // With no replicas the fake makes no claim.
+    let mut claim = api.get("persistentvolumeclaims/data-demo-kafka-0").unwrap();
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
+    for name in [
+        "data-demo-source-0",
+        "data-demo-kafka-3",
+        "data-demo-source-0-1",
+    ] {
+        claim["metadata"]["name"] = json!(name);
+        claim["metadata"]["ownerReferences"] = json!([other]);
+        api.put(&format!("persistentvolumeclaims/{name}"), claim.clone());
+    }
+    let owners = |name: &str| {
+        let claim = api.get(&format!("persistentvolumeclaims/{name}")).unwrap();
+        let owners = claim["metadata"]["ownerReferences"].as_array();
+        let owners = owners.into_iter().flatten();
+        let names: Vec<Value> = owners.map(|owner| owner["name"].clone()).collect();
+        json!(names)
+    };
+    for (keep, source, broker) in [
+        (
+            Keep::Delete,
+            json!(["x", "demo-source"]),
+            json!(["x", "demo-kafka"]),
+        ),
+        (Keep::Retain, json!(["x"]), json!(["x"])),
+    ] {
+        edit(&api, &held_back(keep));
+        converge(&api).await;
+        assert_eq!(owners("data-demo-source-0"), source);
+        assert_eq!(
+            owners("data-demo-kafka-3"),
+            broker,
+            "of one that was taken away"
+        );
+        assert_eq!(owners("data-demo-kafka-0"), json!([]), "its pod is there");
+        assert_eq!(
+            owners("data-demo-source-0-1"),
+            json!(["x"]),
+            "somebody else's"
+        );
+    }
 }
 
 /// As `kubectl replace --force` does it: another pipeline of the same name, before the collector has come.
