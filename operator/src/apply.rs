@@ -4,6 +4,7 @@
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
 //! known without memory: it carries the hash of what was applied last, and still holds all of that.
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -276,8 +277,38 @@ fn surplus(desired: &[Object], live: &Live) -> Vec<Object> {
     let surplus = live
         .objects
         .iter()
-        .filter(|object| !wanted(object) && !is_checkpoint(object));
+        .filter(|object| !wanted(object) && !is_checkpoint(object) && !is_mounted(object, live));
     surplus.cloned().collect()
+}
+
+/// Whether a pod has it among its files, and would not start again without it; or such a pod may be made still, because
+/// the StatefulSet's controller has not seen the set as it is now.
+fn is_mounted(object: &Object, live: &Live) -> bool {
+    if object.kind != Kind::ConfigMap {
+        return false;
+    }
+    let mounts = |pod: &Pod| {
+        let volumes = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten());
+        let sources = volumes.filter_map(|volume| volume.projected.as_ref()?.sources.as_ref());
+        let mut maps = sources
+            .flatten()
+            .filter_map(|source| source.config_map.as_ref());
+        maps.any(|map| map.name == object.name())
+    };
+    let part = object.label(COMPONENT);
+    let mut sets = live
+        .objects
+        .iter()
+        .filter(|set| set.kind == Kind::StatefulSet);
+    let set = sets.find(|set| set.label(COMPONENT) == part);
+    let is_unseen = |set: &Object| {
+        let seen = set.value.data.pointer("/status/observedGeneration");
+        seen.and_then(Value::as_i64) < set.value.metadata.generation
+    };
+    live.pods.iter().any(mounts) || set.is_some_and(is_unseen)
 }
 
 /// Whether pods run as this account.

@@ -643,3 +643,45 @@ async fn fewer_controllers_than_the_volumes_had_are_told_how_many_those_were() {
         "{message}"
     );
 }
+
+/// A broker whose process ends starts again in its pod, and may not find settings there that no broker starts with.
+#[tokio::test]
+async fn a_broker_keeps_the_files_that_its_pod_began_with() {
+    let maps = |api: &FakeApi| {
+        let mut keys = api.keys();
+        keys.retain(|key| key.starts_with("configmaps/demo-kafka-config-"));
+        keys
+    };
+    let broker = |api: &FakeApi| {
+        let mut broker = pod("kafka");
+        let set = api.get("statefulsets/demo-kafka").unwrap();
+        broker["spec"] = set["spec"]["template"]["spec"].clone();
+        broker["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        broker
+    };
+    let api = install(&quickstart());
+    converge(&api).await;
+    api.put("pods/demo-kafka-0", broker(&api));
+    let old = api.get(&maps(&api)[0]).unwrap();
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["config"] = json!({"num.io.threads": "none"});
+    edit(&api, &spec);
+    converge(&api).await;
+    assert_eq!(maps(&api).len(), 2);
+    let name = old["metadata"]["name"].as_str().unwrap();
+    assert_eq!(api.get(&format!("configmaps/{name}")).unwrap(), old);
+    // Its successor may be made by a controller that has not seen the change.
+    api.remove("pods/demo-kafka-0");
+    let key = "statefulsets/demo-kafka";
+    let seen = api.get(key).unwrap();
+    let mut unseen = seen.clone();
+    unseen["status"]["observedGeneration"] = json!(1);
+    api.put(key, unseen);
+    look(&api).await.unwrap();
+    assert_eq!(maps(&api).len(), 2);
+    api.put(key, seen);
+    api.put("pods/demo-kafka-0", broker(&api));
+    converge(&api).await;
+    assert_eq!(maps(&api).len(), 1);
+    assert_eq!(api.get(&format!("configmaps/{name}")), None);
+}
