@@ -24,7 +24,7 @@ mod status;
 mod transform;
 
 pub use cluster::*;
-pub use cluster_rules::{Fault, SOURCE_DIR};
+pub use cluster_rules::{Fault, SECRETS, SOURCE_DIR};
 pub use kafka::*;
 pub use pod_template::*;
 pub use sink::*;

@@ -4,6 +4,7 @@
 //! An object that is what it should be is left alone: without a change there is no write. Whether it is can be
 //! known without memory: it carries the hash of what was applied last, and still holds all of that.
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -93,6 +94,7 @@ pub async fn apply(
         }
         if current.is_none() {
             is_free(client, namespace, object).await?;
+            remove_other_jobs(client, namespace, object, live).await?;
         }
         let value = write(client, namespace, &stamped).await?;
         live.put(Object {
@@ -107,6 +109,26 @@ pub async fn apply(
             remove(client, namespace, &object).await?;
         }
         live.objects.retain(|old| old != &object);
+    }
+    Ok(())
+}
+
+/// One that did its work stands for the topic as it is. It must not stand there any more when another one has changed
+/// that, or nothing would change it back.
+async fn remove_other_jobs(
+    client: &Client,
+    namespace: &str,
+    job: &Object,
+    live: &mut Live,
+) -> Result<(), ApplyError> {
+    if job.kind != Kind::Job {
+        return Ok(());
+    }
+    let is_other =
+        |old: &Object| old.kind == Kind::Job && old.label(COMPONENT) == job.label(COMPONENT);
+    while let Some(place) = live.objects.iter().position(is_other) {
+        remove(client, namespace, &live.objects[place]).await?;
+        live.objects.remove(place);
     }
     Ok(())
 }
@@ -137,13 +159,18 @@ fn is_applied(stamped: &Object, current: &Object) -> bool {
     holds(&as_json(current), &as_json(stamped))
 }
 
-/// Whether `whole` has everything that `part` has. The API server adds defaults; what it writes in another way
-/// (`1000m` as `1`) counts as a difference, and is applied again to no effect.
+/// The fields that are amounts.
+const AMOUNTS: [&str; 5] = ["cpu", "ephemeral-storage", "memory", "sizeLimit", "storage"];
+
+/// Whether `whole` has everything that `part` has. The API server adds defaults, and writes amounts in its own way:
+/// `1000m` as `1`.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, part)| {
+            let whole = whole.get(key);
+            let is_amount = AMOUNTS.contains(&key.as_str());
+            whole.is_some_and(|whole| holds(whole, part) || (is_amount && is_as_much(whole, part)))
+        }),
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len()
                 && whole
@@ -153,6 +180,41 @@ fn holds(whole: &Value, part: &Value) -> bool {
         }
         _ => whole == part,
     }
+}
+
+fn is_as_much(one: &Value, other: &Value) -> bool {
+    let amount = |value: &Value| value.as_str().and_then(nanos);
+    amount(one).is_some_and(|one| amount(other) == Some(one))
+}
+
+/// A quantity of Kubernetes in billionths, which is as fine as they are.
+fn nanos(text: &str) -> Option<u128> {
+    let digits = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let (number, unit) = text.split_at(digits.count());
+    let (base, power): (u128, u32) = match unit {
+        "n" => (1, 0),
+        "u" => (1000, 1),
+        "m" => (1000, 2),
+        "" => (1000, 3),
+        "k" => (1000, 4),
+        "M" => (1000, 5),
+        "G" => (1000, 6),
+        "T" => (1000, 7),
+        "P" => (1000, 8),
+        "Ki" => (1024, 1),
+        "Mi" => (1024, 2),
+        "Gi" => (1024, 3),
+        "Ti" => (1024, 4),
+        "Pi" => (1024, 5),
+        _ => return None,
+    };
+    let one = base.pow(power) * if base == 1024 { 1_000_000_000 } else { 1 };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = format!("{whole}{part}").parse().ok()?;
+    let scale = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
+    Some(whole.checked_mul(one)? / scale)
 }
 
 /// Whether nobody else has made an object of this name. What carries our labels, or our pipeline's UID where these were
@@ -215,8 +277,38 @@ fn surplus(desired: &[Object], live: &Live) -> Vec<Object> {
     let surplus = live
         .objects
         .iter()
-        .filter(|object| !wanted(object) && !is_checkpoint(object));
+        .filter(|object| !wanted(object) && !is_checkpoint(object) && !is_mounted(object, live));
     surplus.cloned().collect()
+}
+
+/// Whether a pod has it among its files, and would not start again without it; or such a pod may be made still, because
+/// the StatefulSet's controller has not seen the set as it is now.
+fn is_mounted(object: &Object, live: &Live) -> bool {
+    if object.kind != Kind::ConfigMap {
+        return false;
+    }
+    let mounts = |pod: &Pod| {
+        let volumes = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten());
+        let sources = volumes.filter_map(|volume| volume.projected.as_ref()?.sources.as_ref());
+        let mut maps = sources
+            .flatten()
+            .filter_map(|source| source.config_map.as_ref());
+        maps.any(|map| map.name == object.name())
+    };
+    let part = object.label(COMPONENT);
+    let mut sets = live
+        .objects
+        .iter()
+        .filter(|set| set.kind == Kind::StatefulSet);
+    let set = sets.find(|set| set.label(COMPONENT) == part);
+    let is_unseen = |set: &Object| {
+        let seen = set.value.data.pointer("/status/observedGeneration");
+        seen.and_then(Value::as_i64) < set.value.metadata.generation
+    };
+    live.pods.iter().any(mounts) || set.is_some_and(is_unseen)
 }
 
 /// Whether pods run as this account.
@@ -280,6 +372,24 @@ mod tests {
         let part = json!({"spec": {"ports": [{"port": 1}]}});
         let whole = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP"}, "status": {}});
         assert!(holds(&whole, &part));
+    }
+
+    #[test]
+    fn an_amount_that_the_server_writes_in_its_own_way_is_no_difference() {
+        let of = |cpu: &str, memory: &str| json!({"limits": {"cpu": cpu, "memory": memory}, "env": [{"value": memory}]});
+        let same = |one: &str, other: &str| {
+            holds(
+                &json!({"limits": {"memory": one}}),
+                &json!({"limits": {"memory": other}}),
+            )
+        };
+        assert!(same("1Gi", "1024Mi") && same("2", "2000m") && same("1536Mi", "1.5Gi"));
+        assert!(same("107374182400m", "0.1Gi") && same("8589934592", "8Gi"));
+        assert!(!same("1G", "1Gi") && !same("1Gi", "1025Mi") && !same("x", "y") && same("x", "x"));
+        assert!(
+            !holds(&of("1", "1Gi"), &of("1000m", "1024Mi")),
+            "a variable is to the letter"
+        );
     }
 
     #[test]

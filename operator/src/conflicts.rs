@@ -1,7 +1,9 @@
 //! Two pipelines that would write over each other. No rule of the CRD can see a second object. Pure.
 
 use logpipe_api::LogPipeline;
+use logpipe_probe::wire::CLIENT_PORT;
 
+use crate::desired::names::Names;
 use crate::validate::Fault;
 
 /// What `object` cannot have, because a pipeline that was there before has it. The younger one gives way.
@@ -33,6 +35,15 @@ pub fn faults<'a>(
                 ),
             });
         }
+        if share_group(object, other) {
+            faults.push(Fault {
+                field: "spec.etl.groupId".to_owned(),
+                reason: format!(
+                    "is that of pipeline {name} in namespace {namespace}, which reads the same topic, and each would get \
+                     a part of it: choose another one, or leave it out"
+                ),
+            });
+        }
     }
     faults
 }
@@ -58,17 +69,54 @@ fn share_place(one: &LogPipeline, other: &LogPipeline) -> bool {
 
 /// Both write one topic of one Kafka.
 fn share_topic(one: &LogPipeline, other: &LogPipeline) -> bool {
-    let servers = |object: &LogPipeline| {
-        let external = object.spec.kafka.external.as_ref();
-        external
-            .map(|external| external.bootstrap_servers.clone())
-            .unwrap_or_default()
+    let writes = |object: &LogPipeline| object.spec.source.topic.is_none();
+    share_kafka(one, other)
+        && writes(one)
+        && writes(other)
+        && one.topic_name() == other.topic_name()
+}
+
+/// Both read one topic as one group.
+fn share_group(one: &LogPipeline, other: &LogPipeline) -> bool {
+    share_kafka(one, other)
+        && one.topic_name() == other.topic_name()
+        && one.group_id() == other.group_id()
+}
+
+/// One Kafka, as far as addresses tell.
+fn share_kafka(one: &LogPipeline, other: &LogPipeline) -> bool {
+    let theirs = servers(other);
+    servers(one).iter().any(|server| theirs.contains(server))
+}
+
+/// Where its Kafka is. A Service of the cluster has many names, and here it has one.
+fn servers(object: &LogPipeline) -> Vec<String> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(external) = &object.spec.kafka.external else {
+        let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+        let services = [names.kafka(), names.kafka_nodes()];
+        return services
+            .map(|service| format!("{service}.{namespace}:{CLIENT_PORT}"))
+            .into();
     };
-    let (theirs, writes) = (servers(other), |object: &LogPipeline| {
-        object.spec.source.topic.is_none()
-    });
-    let same_kafka = servers(one).iter().any(|server| theirs.contains(server));
-    same_kafka && writes(one) && writes(other) && one.topic_name() == other.topic_name()
+    let servers = external.bootstrap_servers.iter();
+    servers.map(|server| one_name(server, namespace)).collect()
+}
+
+/// `kafka`, `kafka.data.svc` and `broker-0.kafka.data.svc.cluster.local` are `kafka.data`.
+fn one_name(server: &str, namespace: &str) -> String {
+    let server = server.to_ascii_lowercase();
+    let Some((host, port)) = server.rsplit_once(':') else {
+        return server;
+    };
+    let host = host.trim_end_matches('.');
+    let labels: Vec<&str> = host.split('.').collect();
+    let service = labels.iter().position(|label| *label == "svc");
+    match (&labels[..], service) {
+        ([service], _) => format!("{service}.{namespace}:{port}"),
+        (_, Some(end)) if end >= 2 => format!("{}.{}:{port}", labels[end - 2], labels[end - 1]),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +174,67 @@ mod tests {
         let reader = pipeline("reader", NOON, &spec(json!({"topic": {}}), "reader/"));
         assert_eq!(faults(&writer, [&old]).len(), 1);
         assert_eq!(faults(&reader, [&old]), Vec::new());
+    }
+
+    #[test]
+    fn readers_of_one_topic_are_groups_of_their_own() {
+        let reads = |name: &str, created, topic: &str, group: Option<&str>| {
+            let spec = json!({
+                "source": {"topic": {}},
+                "kafka": {"external": {"bootstrapServers": ["a:9092"]}, "topic": {"name": topic}},
+                "sink": {"s3": {"bucket": "logs", "prefix": format!("{name}/")}},
+                "etl": {"groupId": group},
+            });
+            pipeline(name, created, &spec)
+        };
+        let old = reads("old", MORNING, "lines", Some("mine"));
+        let found = faults(&reads("young", NOON, "lines", Some("mine")), [&old]);
+        assert_eq!(found[0].field, "spec.etl.groupId");
+        for (topic, group) in [
+            ("lines", Some("other")),
+            ("lines", None),
+            ("more", Some("mine")),
+        ] {
+            assert_eq!(faults(&reads("young", NOON, topic, group), [&old]), []);
+        }
+        // As the group of the first one is called when it says nothing.
+        let usual = reads("old", MORNING, "lines", None);
+        let young = reads("young", NOON, "lines", Some("data.old"));
+        assert_eq!(faults(&young, [&usual]).len(), 1);
+    }
+
+    #[test]
+    fn one_kafka_under_many_names_is_one() {
+        let writes = |name: &str, created, kafka: Value| {
+            let spec = json!({
+                "source": {"generator": {}}, "kafka": kafka,
+                "sink": {"s3": {"bucket": "logs", "prefix": format!("{name}/")}},
+            });
+            pipeline(name, created, &spec)
+        };
+        let external = |server: &str| json!({"external": {"bootstrapServers": [server]}, "topic": {"name": "shop"}});
+        let found = |old: &LogPipeline, server: &str| {
+            faults(&writes("young", NOON, external(server)), [old]).len()
+        };
+        let managed = writes("shop", MORNING, json!({}));
+        for server in [
+            "shop-kafka:9092",
+            "shop-kafka.data:9092",
+            "shop-kafka.data.svc:9092",
+            "Shop-Kafka.data.svc.cluster.local.:9092",
+            "shop-kafka-1.shop-kafka-nodes.data.svc.cluster.local:9092",
+        ] {
+            assert_eq!(found(&managed, server), 1, "{server}");
+        }
+        let theirs = writes("old", MORNING, external("kafka.example.com:9092"));
+        assert_eq!(found(&theirs, "KAFKA.example.com:9092"), 1);
+        for server in [
+            "shop-kafka.other.svc:9092",
+            "kafka.example.org:9092",
+            "kafka:9092",
+        ] {
+            assert_eq!(found(&managed, server), 0, "{server}");
+            assert_eq!(found(&theirs, server), 0, "{server}");
+        }
     }
 }

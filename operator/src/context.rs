@@ -69,6 +69,14 @@ impl Context {
         change(lock(&self.memory).entry(uid).or_default())
     }
 
+    /// Its reconciliation does not fail any more. One that was forgotten stays so.
+    pub(crate) fn calm(&self, object: &impl Resource) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        if let Some(memory) = lock(&self.memory).get_mut(uid) {
+            memory.failures = 0;
+        }
+    }
+
     pub(crate) fn forget(&self, object: &impl Resource) {
         let uid = object.meta().uid.clone().unwrap_or_default();
         lock(&self.memory).remove(&uid);

@@ -1,5 +1,6 @@
 //! Watches pipelines and what they made, and reconciles each when something changed. Touches the client.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,11 @@ use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 
-use crate::chain;
 use crate::context::Context;
 use crate::desired::names::{MANAGED_BY, OPERATOR, PIPELINE};
 use crate::error::Error;
-use crate::namespaces;
 use crate::reconcile::reconcile;
+use crate::{chain, namespaces, shutdown};
 
 /// Several changes within this time are one.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -123,21 +123,37 @@ async fn guarded(
                 .get_or_init(|| wait_until_listed(&context))
                 .await;
             let start = Instant::now();
-            let action = reconcile(pipeline, &context).await;
+            let action = contained(reconcile(pipeline, &context)).await;
             context.metrics.reconciled(start, action.is_ok());
             let action = action?;
-            if pipeline.metadata.deletion_timestamp.is_none() {
-                context.remember(pipeline, |memory| memory.failures = 0);
-            }
+            context.calm(pipeline);
             Ok(action)
         }
         Err(invalid) => {
             let name = object.name_any();
             let namespace = object.namespace().unwrap_or_default();
             tracing::error!(namespace, name, error = %invalid.error, "this LogPipeline cannot be read: is its CRD of this release?");
+            // What it made goes with it, in no order: only its spec would say more.
+            if object.meta().deletion_timestamp.is_some() && shutdown::has_finalizer(&*object) {
+                shutdown::remove_finalizer(&*object, &context.client).await?;
+                context.forget(&*object);
+            }
             Ok(Action::await_change())
         }
     }
+}
+
+/// A reconciliation that panics is one that failed: it must not end those of all the others.
+async fn contained(
+    reconciling: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
+    // What is shared is behind `lock`, which does not mind.
+    let outcome = AssertUnwindSafe(reconciling).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::Panic(text.unwrap_or_default()))
+    })
 }
 
 #[allow(
@@ -161,32 +177,87 @@ fn error_policy(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Config;
     use crate::lock;
 
-    #[tokio::test]
-    async fn a_pipeline_that_is_gone_is_forgotten() {
-        let gone = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-            let status = json!({"kind": "Status", "status": "Failure", "code": 404}).to_string();
-            let response = http::Response::builder().status(404);
-            response.body(kube::client::Body::from(status.into_bytes()))
+    fn context(status: impl Fn() -> u16 + Send + Clone + 'static) -> Arc<Context> {
+        let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let status = status.clone();
+            async move {
+                let code = status();
+                let status = json!({"kind": "Status", "status": "Failure", "code": code});
+                let response = http::Response::builder().status(code);
+                response.body(kube::client::Body::from(status.to_string().into_bytes()))
+            }
         });
+        Arc::new(Context::new(Client::new(server, "data"), config()))
+    }
+
+    fn config() -> Config {
         let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
         let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
-        let config = Config::from_env(variables).unwrap();
-        let context = Arc::new(Context::new(Client::new(gone, "data"), config));
-        let object: LogPipeline = serde_json::from_value(json!({
+        Config::from_env(variables).unwrap()
+    }
+
+    fn deleted() -> LogPipeline {
+        serde_json::from_value(json!({
             "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
             "metadata": {"name": "shop", "namespace": "data", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"source": {"generator": {}}, "sink": {"s3": {"bucket": "logs"}}},
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_is_gone_is_forgotten() {
+        let (context, object) = (context(|| 404), deleted());
         context.remember(&object, |memory| memory.failures = 1);
         let object = Arc::new(DeserializeGuard(Ok(object)));
         guarded(object, Arc::clone(&context)).await.unwrap();
         assert_eq!(lock(&context.memory).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reconciliation_that_panics_does_not_end_the_operator() {
+        let context = context(|| panic!("no leap second"));
+        let object = Arc::new(DeserializeGuard(Ok(deleted())));
+        let error = guarded(object, context).await.unwrap_err().to_string();
+        assert!(error.ends_with("no leap second"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_cannot_be_read_can_be_deleted() {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&writes);
+        let server = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                lock(&seen).push(body["metadata"]["finalizers"].clone());
+                let answer = json!({"metadata": {"name": "shop"}, "spec": {"source": "?"}});
+                let answer = answer.to_string().into_bytes();
+                http::Response::builder().body(kube::client::Body::from(answer))
+            }
+        });
+        let context = Arc::new(Context::new(Client::new(server, "data"), config()));
+        let mut object = json!({
+            "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
+            "metadata": {"name": "shop", "namespace": "data", "uid": "1", "finalizers": ["x", shutdown::FINALIZER]},
+            "spec": {"source": "?"},
+        });
+        for (written, deleted) in [(0, Value::Null), (1, json!("2026-01-01T00:00:00Z"))] {
+            object["metadata"]["deletionTimestamp"] = deleted;
+            let unreadable = serde_json::from_value(object.clone()).unwrap();
+            guarded(Arc::new(unreadable), Arc::clone(&context))
+                .await
+                .unwrap();
+            assert_eq!(*lock(&writes), vec![json!(["x"]); written]);
+        }
     }
 }

@@ -16,6 +16,7 @@ mod source;
 mod topic;
 
 pub use checkpoint::object_names as checkpoint_names;
+pub use source::PRODUCER;
 pub use topic::name as topic_name;
 
 use names::Component;

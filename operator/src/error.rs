@@ -25,6 +25,9 @@ pub enum Error {
         "not done after {0:?}: the API server does not answer, or slowly; what was done stays, and the rest is tried again"
     )]
     Timeout(Duration),
+    /// A defect.
+    #[error("a defect of the operator: please report it with this: {0}")]
+    Panic(String),
 }
 
 /// What the API server said, without the rest of its answer.

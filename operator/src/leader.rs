@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::sync::watch;
@@ -101,9 +101,35 @@ async fn expired(leases: Api<Lease>, own_name: String) {
         }
         let lease = tokio::time::timeout(left.unsigned_abs(), leases.get(OPERATOR)).await;
         let spec = lease.ok().and_then(Result::ok).and_then(|lease| lease.spec);
-        let own = spec.filter(|spec| spec.holder_identity.as_ref() == Some(&own_name));
-        if let Some(time) = own.and_then(|spec| spec.renew_time) {
+        let Some(spec) = spec else { continue };
+        if is_of_another(&spec, &own_name) {
+            return;
+        }
+        if let (Some(_), Some(time)) = (spec.holder_identity, spec.renew_time) {
             renewed = time.0;
+        }
+    }
+}
+
+/// Whether it was taken by another one, who reconciles already.
+fn is_of_another(lease: &LeaseSpec, own_name: &str) -> bool {
+    let holder = lease.holder_identity.as_deref();
+    holder.is_some_and(|holder| holder != own_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_another_one_holds_is_lost_at_once() {
+        let held_by = |holder: Option<&str>| LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            ..LeaseSpec::default()
+        };
+        assert!(is_of_another(&held_by(Some("operator-1")), "operator-0"));
+        for holder in [Some("operator-0"), None] {
+            assert!(!is_of_another(&held_by(holder), "operator-0"));
         }
     }
 }

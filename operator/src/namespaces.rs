@@ -1,8 +1,9 @@
 //! Namespaces that are deleted with pipelines in them. Touches the client.
 //!
-//! Such a namespace takes the operator's rights in it, or the operator itself, in no order: a pipeline that still waits
-//! for its finalizer then holds it up for ever. Kubernetes begins to delete five seconds after it has marked a namespace,
-//! so the pipelines are let go of before. In all other namespaces a pipeline ends in its order, whoever deletes it.
+//! Such a namespace takes the operator's rights in it, or the operator itself: before Kubernetes 1.33 in no order, since
+//! then all of its pods first, and all the rest when they have ended. A pipeline that still waits for its finalizer then
+//! holds it up for ever. Kubernetes begins to delete five seconds after it has marked a namespace, so the pipelines are
+//! let go of before. In all other namespaces a pipeline ends in its order, whoever deletes it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 
 use crate::context::Context;
@@ -40,23 +41,25 @@ pub(crate) async fn watch(context: &Context) {
     }
 }
 
+/// A pipeline as it is watched, whether it can be read or not.
+type Watched = Arc<DeserializeGuard<LogPipeline>>;
+
 /// The pipelines whose namespace can take the operator's rights or the operator with it.
-fn by_namespace(context: &Context) -> BTreeMap<String, Vec<LogPipeline>> {
+fn by_namespace(context: &Context) -> BTreeMap<String, Vec<Watched>> {
     let config = &context.config;
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for guard in context.metrics.pipelines() {
-        let DeserializeGuard(Ok(pipeline)) = Arc::unwrap_or_clone(guard) else {
-            continue;
-        };
-        let namespace = pipeline.namespace().unwrap_or_default();
-        if config.namespaces.contains(&namespace) || config.own_namespace == namespace {
+    for pipeline in context.metrics.pipelines() {
+        let namespace = pipeline.meta().namespace.as_deref().unwrap_or_default();
+        if config.own_namespace == namespace || config.namespaces.iter().any(|one| one == namespace)
+        {
+            let namespace = namespace.to_owned();
             found.entry(namespace).or_default().push(pipeline);
         }
     }
     found
 }
 
-async fn check(context: &Context, namespace: &str, pipelines: &[LogPipeline]) -> kube::Result<()> {
+async fn check(context: &Context, namespace: &str, pipelines: &[Watched]) -> kube::Result<()> {
     let api: Api<Namespace> = Api::all(context.client.clone());
     let found = api.get_metadata_opt(namespace).await?;
     let ends = found.is_some_and(|found| found.metadata.deletion_timestamp.is_some());
@@ -73,12 +76,15 @@ async fn check(context: &Context, namespace: &str, pipelines: &[LogPipeline]) ->
     }
     for pipeline in pipelines
         .iter()
-        .filter(|pipeline| shutdown::has_finalizer(pipeline))
+        .filter(|pipeline| shutdown::has_finalizer(&***pipeline))
     {
         let name = pipeline.name_any();
         // Another one may have written meanwhile: there is time for a second try.
-        if let Err(error) = shutdown::remove_finalizer(pipeline, &context.client).await {
-            tracing::warn!(namespace, name, error = %chain(&error), "a pipeline was not let go of, trying again");
+        match shutdown::remove_finalizer(&**pipeline, &context.client).await {
+            Ok(()) => context.forget(&**pipeline),
+            Err(error) => {
+                tracing::warn!(namespace, name, error = %chain(&error), "a pipeline was not let go of, trying again");
+            }
         }
     }
     Ok(())
@@ -132,12 +138,18 @@ mod tests {
         .unwrap()
     }
 
+    fn watched() -> [Watched; 1] {
+        [Arc::new(DeserializeGuard(Ok(pipeline())))]
+    }
+
     #[tokio::test]
     async fn a_namespace_that_is_deleted_is_not_held_up_and_its_pipelines_are_not_held_again() {
         let (context, writes) = world(true);
-        check(&context, "data", &[pipeline()]).await.unwrap();
+        context.remember(&pipeline(), |memory| memory.failures = 1);
+        check(&context, "data", &watched()).await.unwrap();
         let released = json!(["other"]);
         assert_eq!(lock(&writes)[0]["metadata"]["finalizers"], released);
+        assert_eq!(lock(&context.memory).len(), 0);
         let mut free = pipeline();
         free.metadata.finalizers = None;
         crate::reconcile::reconcile(&free, &context).await.unwrap();
@@ -147,8 +159,27 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_that_stays_keeps_its_pipelines_held() {
         let (context, writes) = world(false);
-        check(&context, "data", &[pipeline()]).await.unwrap();
+        check(&context, "data", &watched()).await.unwrap();
         assert_eq!(*lock(&writes), Vec::<Value>::new());
         assert!(lock(&context.terminating).is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_read_is_let_go_of_and_other_namespaces_are_not_looked_at() {
+        let (mut context, writes) = world(true);
+        context.config.namespaces = vec!["data".to_owned()];
+        let (store, mut watch) = kube::runtime::reflector::store();
+        context.metrics.watch(store);
+        for namespace in ["data", "other"] {
+            let mut object = serde_json::to_value(pipeline()).unwrap();
+            object["metadata"]["namespace"] = json!(namespace);
+            object["spec"] = json!("?");
+            let object = serde_json::from_value(object).unwrap();
+            watch.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
+        }
+        let found = by_namespace(&context);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["data"]);
+        check(&context, "data", &found["data"]).await.unwrap();
+        assert_eq!(lock(&writes)[0]["metadata"]["finalizers"], json!(["other"]));
     }
 }

@@ -12,6 +12,7 @@ use kube::{Client, ResourceExt};
 use logpipe_api::LogPipeline;
 use serde::de::DeserializeOwned;
 
+use crate::desired::PRODUCER;
 use crate::desired::names::{COMPONENT, Component, MANAGED_BY, Names, OPERATOR, PIPELINE};
 use crate::identity;
 use crate::object::{Kind, Object};
@@ -143,7 +144,8 @@ impl Live {
 
 /// What the spec cannot say.
 pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
-    let names = Names::new(object.metadata.name.as_deref().unwrap_or_default());
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let names = Names::new(name);
     let map: Option<ConfigMap> = live.typed(Kind::ConfigMap, &names.kafka_identity());
     let stored = map.and_then(|map| map.data?.get("clusterId").cloned());
     let in_status = object
@@ -159,7 +161,24 @@ pub(crate) fn facts(object: &LogPipeline, live: &Live) -> Facts {
             || live
                 .find(Kind::ConfigMap, &names.kafka_bootstrapped())
                 .is_some(),
+        producer: producer(name, live),
     }
+}
+
+/// The name of the producer whose offsets are saved there, as the template of the claim says or, where its StatefulSet
+/// is gone, the claim itself.
+fn producer(pipeline: &str, live: &Live) -> Option<String> {
+    let name = Names::new(pipeline).source();
+    let told = |claim: &PersistentVolumeClaim| claim.annotations().get(PRODUCER).cloned();
+    let found = if let Some(set) = live.typed::<StatefulSet>(Kind::StatefulSet, &name) {
+        let templates = set.spec?.volume_claim_templates?;
+        templates.first().and_then(told)
+    } else {
+        let name = format!("data-{name}-0");
+        let is_it = |claim: &&PersistentVolumeClaim| claim.name_any() == name;
+        told(live.claims.iter().find(is_it)?)
+    };
+    Some(found.unwrap_or_else(|| pipeline.to_owned()))
 }
 
 /// Whether a Job has done its work.

@@ -154,6 +154,7 @@ async fn take_steps(
     let stage = stage(pipeline, live);
     let applied = apply::apply(client, namespace, &objects, stage, live).await;
     let restarts = if applied.is_ok() {
+        volumes::settle_owners(client, pipeline, live).await;
         roll::step(client, pipeline, live).await
     } else {
         None

@@ -47,7 +47,7 @@ pub(crate) async fn add_finalizer(object: &LogPipeline, client: &Client) -> Resu
 }
 
 /// Whether the finalizer is set.
-pub(crate) fn has_finalizer(object: &LogPipeline) -> bool {
+pub(crate) fn has_finalizer(object: &impl Resource) -> bool {
     let mut finalizers = object.finalizers().iter();
     finalizers.any(|finalizer| finalizer == FINALIZER)
 }
@@ -110,7 +110,8 @@ async fn stop_next(object: &LogPipeline, client: &Client, config: &Config) -> Re
             .collect(),
         ..Live::default()
     };
-    if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Kafka, &mut sets).await {
+    if let Err(error) = apply::apply(client, &namespace, &objects, Stage::Workers, &mut sets).await
+    {
         tracing::warn!(namespace, name = object.name_any(), error = %chain(&error), "a part could not be stopped in its turn");
     }
     Ok(true)
@@ -125,7 +126,7 @@ fn runs(set: &Object, live: &Live) -> bool {
 }
 
 /// Removes the finalizer.
-pub(crate) async fn remove_finalizer(object: &LogPipeline, client: &Client) -> Result<(), Error> {
+pub(crate) async fn remove_finalizer(object: &impl Resource, client: &Client) -> Result<(), Error> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     match set_finalizers(object, client, &finalizers).await {
@@ -135,7 +136,7 @@ pub(crate) async fn remove_finalizer(object: &LogPipeline, client: &Client) -> R
 }
 
 async fn set_finalizers(
-    object: &LogPipeline,
+    object: &impl Resource,
     client: &Client,
     finalizers: &[String],
 ) -> Result<(), Error> {
@@ -147,8 +148,9 @@ async fn set_finalizers(
         "kind": LogPipeline::kind(&()),
         "metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers},
     });
+    // Of one that cannot be read the answer could not be either.
     let patched = api
-        .patch(
+        .patch_metadata(
             &object.name_any(),
             &PatchParams::default(),
             &Patch::Merge(&patch),

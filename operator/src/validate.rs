@@ -8,8 +8,8 @@ use logpipe_api::LogPipeline;
 use logpipe_api::names::Names;
 pub use logpipe_api::pipeline::Fault;
 use logpipe_api::pipeline::{
-    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, SOURCE_DIR,
-    Scheduling, Storage, Suspend, metadata_version,
+    FilesVolume, Image, Keep, ManagedKafka, PodTemplate, PullPolicy, Resources, SECRETS,
+    SOURCE_DIR, Scheduling, Storage, Suspend, metadata_version,
 };
 use logpipe_api::settings::{
     CheckpointPlace, EtlSettings, GeneratorSettings, KafkaSettings, ProducerSettings, S3Settings,
@@ -18,9 +18,6 @@ use logpipe_api::settings::{
 use logpipe_probe::wire::CLIENT_PORT;
 
 use crate::config::Config;
-
-/// The folder under which each Secret is a folder, and each of its keys a file.
-pub const SECRETS: &str = "/etc/logpipe/secrets";
 
 /// A pipeline from which objects can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +144,8 @@ pub struct Facts {
     pub cluster_id: String,
     /// A quorum was seen.
     pub bootstrapped: bool,
+    /// The producer's name in the saved offsets that are there.
+    pub producer: Option<String>,
 }
 
 /// All that is wrong, or a pipeline from which objects can be built.
@@ -202,7 +201,7 @@ pub fn validate(
         kafka,
         kafka_settings,
         kafka_secrets: kafka_secrets(object),
-        source: source(object),
+        source: source(object, facts),
         etl: Etl {
             replicas: spec.etl.replicas,
             settings: EtlSettings::new(object, "", "", place),
@@ -279,9 +278,13 @@ fn topic(object: &LogPipeline, kafka: Option<&Kafka>) -> TopicSettings {
     topic
 }
 
-fn source(object: &LogPipeline) -> Option<Source> {
+fn source(object: &LogPipeline, facts: &Facts) -> Option<Source> {
     let source = &object.spec.source;
     let name = object.metadata.name.clone().unwrap_or_default();
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    // Two of one name in one topic would shut each other out. Another one than before would read every file again.
+    let producer = facts.producer.clone();
+    let producer = producer.unwrap_or_else(|| format!("{namespace}.{name}"));
     let state = format!("{SOURCE_DIR}/producer");
     let (paths, generator, volume) = if let Some(generator) = &source.generator {
         let dir = format!("{SOURCE_DIR}/logs");
@@ -299,7 +302,7 @@ fn source(object: &LogPipeline) -> Option<Source> {
     Some(Source {
         generator,
         files: volume,
-        producer: ProducerSettings::new(object, &name, paths, &state),
+        producer: ProducerSettings::new(object, &producer, paths, &state),
         storage: source.storage.clone(),
         resources: source.producer.resources.clone(),
     })

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Client, ResourceExt};
+use logpipe_api::pipeline::Keep;
 use logpipe_api::quantity;
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
 use crate::observe::Live;
 use crate::pending::Pending;
+use crate::validate::Pipeline;
 
 const SIZE: &str = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
 
@@ -52,6 +54,83 @@ pub(crate) async fn step(
     keep_claims(desired, live);
     skip_terminating(desired, live);
     growing
+}
+
+/// Kubernetes has a claim go with its StatefulSet or stay, as the set says, but only when it looks at the claim's pod. What
+/// has none, because it is held back or was taken away, is seen to here. What fails is tried again at the next reconciliation.
+pub(crate) async fn settle_owners(client: &Client, pipeline: &Pipeline, live: &Live) {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &pipeline.namespace);
+    for (claim, owners) in with_other_owners(pipeline, live) {
+        let name = claim.name_any();
+        // With the version: a list is written whole.
+        let patch = json!({"metadata": {
+            "resourceVersion": claim.resource_version(), "ownerReferences": owners,
+        }});
+        let outcome = api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        let (namespace, keep) = (&pipeline.namespace, pipeline.keep);
+        match outcome {
+            Ok(_) => tracing::info!(
+                namespace,
+                claim = name,
+                ?keep,
+                "its owners are as the policy says"
+            ),
+            // A cluster that checks owners wants the right to delete the claim, which nobody gives us.
+            Err(error) => {
+                tracing::warn!(namespace, claim = name, ?keep, %error, "its owners stay as they are until its pod runs");
+            }
+        }
+    }
+}
+
+/// The claims that should have other owners, with these.
+fn with_other_owners<'a>(
+    pipeline: &Pipeline,
+    live: &'a Live,
+) -> Vec<(&'a PersistentVolumeClaim, Vec<OwnerReference>)> {
+    let sets = [pipeline.names.kafka(), pipeline.names.source()];
+    let sets = sets.map(|name| live.typed::<StatefulSet>(Kind::StatefulSet, &name));
+    let mut found = Vec::new();
+    for set in sets.into_iter().flatten() {
+        for claim in &live.claims {
+            let owners = other_owners(pipeline.keep, &set, claim, live);
+            found.extend(owners.map(|owners| (claim, owners)));
+        }
+    }
+    found
+}
+
+/// The owners that a claim of `set` should have, if it has others and no pod.
+fn other_owners(
+    keep: Keep,
+    set: &StatefulSet,
+    claim: &PersistentVolumeClaim,
+    live: &Live,
+) -> Option<Vec<OwnerReference>> {
+    let (name, uid) = (set.name_any(), set.uid()?);
+    let claim_name = claim.name_any();
+    let pod = claim_name.strip_prefix("data-")?;
+    let ordinal = pod.strip_prefix(&name)?.strip_prefix('-')?;
+    let has_pod = live.pods.iter().any(|one| one.name_any() == pod);
+    if ordinal.parse::<u32>().is_err() || has_pod {
+        return None;
+    }
+    let mut owners = claim.owner_references().to_vec();
+    let is_set = |owner: &OwnerReference| owner.uid == uid;
+    match (keep, owners.iter().any(is_set)) {
+        (Keep::Retain, true) => owners.retain(|owner| !is_set(owner)),
+        (Keep::Delete, false) => owners.push(OwnerReference {
+            api_version: "apps/v1".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            name,
+            uid,
+            ..OwnerReference::default()
+        }),
+        _ => return None,
+    }
+    Some(owners)
 }
 
 /// The volumes of a StatefulSet.

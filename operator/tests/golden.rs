@@ -48,6 +48,7 @@ fn out(text: &str) -> String {
     let facts = Facts {
         cluster_id: "3Nv0H-7HNJ5tXg7-W7zKMA".to_owned(),
         bootstrapped: text.contains("# bootstrapped"),
+        producer: None,
     };
     match validate(&pipeline(text), &config(), &facts) {
         Ok(pipeline) => {

@@ -123,6 +123,15 @@ const DESCRIBE_QUORUM: (i16, i16) = (55, 2);
 /// Each request and its version, beside the question for the versions.
 pub const SPOKEN: [(i16, i16); 2] = [METADATA, DESCRIBE_QUORUM];
 
+/// More brokers than any cluster has; an answer that names more is none.
+const MOST_BROKERS: usize = 1000;
+
+/// The longest name that Kafka gives a topic.
+const LONGEST_TOPIC: usize = 249;
+
+/// What a condition has room for of Kafka's words.
+const WORDS: usize = 600;
+
 const CLIENT: &[u8] = b"logpipe-operator";
 const CORRELATION: i32 = 1;
 
@@ -261,6 +270,11 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
     }
 
+    /// A topic's name, once for all of its partitions.
+    fn compact_topic(&mut self) -> Result<Arc<str>, Malformed> {
+        topic(self.compact_text()?)
+    }
+
     fn tags(&mut self) -> Result<(), Malformed> {
         for _ in 0..self.varint()? {
             self.varint()?;
@@ -269,6 +283,13 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+fn topic(name: String) -> Result<Arc<str>, Malformed> {
+    if name.len() > LONGEST_TOPIC {
+        return Err(Malformed);
+    }
+    Ok(name.into())
 }
 
 /// The versions that a broker knows.
@@ -295,7 +316,11 @@ pub fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
     is_ours(&mut reader)?;
     reader.i32()?; // throttled for
     let mut metadata = Metadata::default();
-    for _ in 0..reader.count()? {
+    let brokers = reader.count()?;
+    if brokers > MOST_BROKERS {
+        return Err(Malformed);
+    }
+    for _ in 0..brokers {
         let id = reader.i32()?;
         reader.text()?;
         reader.i32()?;
@@ -306,7 +331,7 @@ pub fn read_metadata(answer: &[u8]) -> Result<Metadata, Malformed> {
     reader.i32()?;
     for _ in 0..reader.count()? {
         reader.i16()?;
-        let topic: Arc<str> = reader.text()?.into();
+        let topic = topic(reader.text()?)?;
         let [_internal] = reader.array()?;
         for _ in 0..reader.count()? {
             reader.i16()?;
@@ -336,10 +361,11 @@ fn read_outcome(reader: &mut Reader<'_>) -> Result<Result<(), Refused>, Malforme
 
 fn read_code(reader: &mut Reader<'_>) -> Result<Result<(), Refused>, Malformed> {
     let code = reader.i16()?;
-    let why = reader.compact_text()?;
+    let mut why = reader.compact_text()?;
     Ok(if code == 0 {
         Ok(())
     } else {
+        why.truncate(why.floor_char_boundary(WORDS));
         Err(Refused { code, why })
     })
 }
@@ -490,6 +516,31 @@ pub(crate) mod tests {
         let mut answer = metadata_answer(&[7])[..8].to_vec();
         answer.extend(i32::MAX.to_be_bytes());
         assert_eq!(read_metadata(&answer), Err(Malformed));
+    }
+
+    #[test]
+    fn more_than_kafka_has_is_none() {
+        let brokers = |count: usize| {
+            let mut answer = metadata_answer(&[7])[..8].to_vec();
+            answer.extend((count as i32).to_be_bytes());
+            for id in 0..count as i32 {
+                answer.extend([&id.to_be_bytes()[..], &[0; 2], &[0; 4], &[0xff; 2]].concat());
+            }
+            [answer, vec![0; 10]].concat()
+        };
+        let most = read_metadata(&brokers(MOST_BROKERS)).unwrap();
+        assert_eq!(most.brokers.len(), MOST_BROKERS);
+        assert_eq!(read_metadata(&brokers(MOST_BROKERS + 1)), Err(Malformed));
+        assert!(topic("t".repeat(249)).is_ok());
+        assert_eq!(topic("t".repeat(250)), Err(Malformed));
+    }
+
+    #[test]
+    fn kafkas_words_have_an_end() {
+        let mut answer = vec![0, 9];
+        super::text(&mut answer, "é".repeat(301).as_bytes());
+        let refused = read_code(&mut Reader(&answer)).unwrap().unwrap_err();
+        assert_eq!(refused.why, "é".repeat(300));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::quantity;
 /// The folder of a source's volume in its pod, with the saved offsets and the generator's `app.log`.
 pub const SOURCE_DIR: &str = "/var/lib/logpipe";
 
+/// The folder under which each Secret is a folder, and each of its keys a file.
+pub const SECRETS: &str = "/etc/logpipe/secrets";
+
 /// Memory of a broker when the manifest does not say.
 const KAFKA_MEMORY_MIB: u64 = 1024;
 
@@ -107,11 +110,14 @@ impl LogPipelineSpec {
                 ));
             }
         }
-        if mount == SOURCE_DIR || below(mount, SOURCE_DIR) {
-            faults.push(Fault::new(
-                "spec.source.files.volume.mountPath",
-                format!("must not be below {SOURCE_DIR}, where the saved offsets are"),
-            ));
+        let is_in = |inner: &str, outer: &str| inner == outer || below(inner, outer);
+        for (own, holds) in [(SOURCE_DIR, "the saved offsets"), (SECRETS, "Secrets")] {
+            if is_in(mount, own) || is_in(own, mount) {
+                faults.push(Fault::new(
+                    "spec.source.files.volume.mountPath",
+                    format!("must be neither below nor above {own}, where {holds} are: mount it elsewhere"),
+                ));
+            }
         }
     }
 
@@ -153,9 +159,12 @@ impl ManagedKafka {
         memory.saturating_mul(self.jvm.heap_percent as u64) / 100
     }
 
+    /// A request that stands alone is the limit, too.
     fn memory_limit(&self) -> Option<&str> {
-        let limits = self.resources.as_ref()?.limits.as_ref()?;
-        limits.memory.as_deref()
+        let resources = self.resources.as_ref()?;
+        let amounts = [&resources.limits, &resources.requests];
+        let mut memory = amounts.into_iter().flatten();
+        memory.find_map(|amounts| amounts.memory.as_deref())
     }
 
     fn add_heap(&self, faults: &mut Vec<Fault>) {
@@ -179,13 +188,16 @@ impl ManagedKafka {
     fn add_config(&self, faults: &mut Vec<Fault>) {
         for (key, value) in &self.config {
             let is = |own: &&str| *own == key || (own.ends_with('.') && key.starts_with(*own));
-            let field = || format!("spec.kafka.managed.config[{key}]");
+            let field = || format!("spec.kafka.managed.config[{}]", key.escape_debug());
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
             if OURS.iter().any(is) {
                 faults.push(Fault::new(field(), "is set by the operator: remove it"));
-            } else if [key, value]
-                .iter()
-                .any(|text| text.contains(['\n', '\r', '\\']))
-            {
+            } else if key.is_empty() || !key.bytes().all(is_plain) {
+                faults.push(Fault::new(
+                    field(),
+                    "is no setting's name: write it with letters, digits, '.', '_' and '-' only",
+                ));
+            } else if value.contains(['\n', '\r', '\\']) {
                 faults.push(Fault::new(
                     field(),
                     "must not hold line ends or backslashes: a setting is one line of a file",
@@ -240,9 +252,15 @@ mod tests {
         for mount in ["/var/lib/logpipe", "/var/lib/logpipe/logs"] {
             told(
                 files(&[&format!("{mount}/a.log")], mount),
-                &["spec.source.files.volume.mountPath must not be below"],
+                &["spec.source.files.volume.mountPath must be neither below nor above"],
             );
         }
+        told(
+            files(&["/etc/a.log"], "/etc"),
+            &[
+                "spec.source.files.volume.mountPath must be neither below nor above /etc/logpipe/secrets",
+            ],
+        );
     }
 
     #[test]
@@ -265,11 +283,12 @@ mod tests {
         );
         told(
             managed(&json!({"config": {
-                "a": "1\nnode.id=7", "listeners": "x", "node.id": "1", "ssl.keystore.location": "/x",
+                "a": "1\nnode.id=7", "listeners": "x", "log.dirs ": "x", "node.id": "1", "ssl.keystore.location": "/x",
             }})),
             &[
                 "spec.kafka.managed.config[a] must not hold line ends",
                 "spec.kafka.managed.config[listeners] is set by the operator",
+                "spec.kafka.managed.config[log.dirs ] is no setting's name",
                 "spec.kafka.managed.config[node.id] is set by the operator",
                 "spec.kafka.managed.config[ssl.keystore.location] is set by the operator",
             ],

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logpipe_probe::wire::features::{self, Levels};
 use logpipe_probe::wire::members::{self, Member};
-use logpipe_probe::wire::reassign::{self, Move};
+use logpipe_probe::wire::reassign::{self, Move, OfTopic};
 use logpipe_probe::wire::{self, CLIENT_PORT, Malformed, Metadata, Refused, Voter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,8 +17,9 @@ use super::Broker;
 /// For a request with its answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An answer that is larger is not read: some 100 bytes a partition.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
+/// An answer that is larger is not read: with some 100 bytes a partition, of 40,000 of them. What is made of it takes
+/// several times as much.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// How the cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub(super) async fn raise(brokers: &[Broker], level: i16) -> Result<(), AdminErr
 }
 
 /// The partitions with copies on their way to other brokers.
-pub(super) async fn moving(brokers: &[Broker]) -> Result<Vec<(String, i32)>, AdminError> {
+pub(super) async fn moving(brokers: &[Broker]) -> Result<Vec<OfTopic>, AdminError> {
     let answer = request(any(brokers)?, &reassign::moving()).await?;
     Ok(reassign::read_moving(&answer)??)
 }

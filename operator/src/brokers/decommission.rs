@@ -4,11 +4,11 @@
 //! Each step is drawn from what is there: an operator that was stopped in between goes on. Only brokers that are no
 //! controllers ever go, because the manifest cannot ask for fewer than [`CONTROLLERS`] once there are so many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use logpipe_probe::wire::reassign::Move;
+use logpipe_probe::wire::reassign::{Move, OfTopic};
 use logpipe_probe::wire::{self, CONTROLLERS, Metadata};
 use serde_json::{Value, json};
 
@@ -193,7 +193,11 @@ async fn move_away(
 }
 
 /// Which copies move next. `moving` are on their way already, and `pods` are the brokers that have one.
-fn next(metadata: &Metadata, moving: &[(String, i32)], pods: &[i32], stay: i32) -> Next {
+fn next(metadata: &Metadata, moving: &[OfTopic], pods: &[i32], stay: i32) -> Next {
+    let on_their_way: HashSet<(&str, i32)> = moving
+        .iter()
+        .map(|(topic, index)| (&**topic, *index))
+        .collect();
     let staying: Vec<&wire::Broker> = metadata.brokers.iter().filter(|b| b.id < stay).collect();
     let mut copies: HashMap<i32, usize> = HashMap::new();
     for id in metadata.partitions.iter().flat_map(|one| &one.replicas) {
@@ -206,10 +210,7 @@ fn next(metadata: &Metadata, moving: &[(String, i32)], pods: &[i32], stay: i32) 
             continue;
         }
         left += 1;
-        let is_it = |(topic, index): &(String, i32)| {
-            *index == partition.index && **topic == *partition.topic
-        };
-        if moving.iter().any(is_it) {
+        if on_their_way.contains(&(&*partition.topic, partition.index)) {
             continue;
         }
         if partition.replicas.len() > stay as usize {
@@ -255,11 +256,12 @@ fn too_many(partition: &wire::Partition, stay: i32) -> String {
 
 fn out_of_reach(partition: &wire::Partition) -> String {
     let last = partition.in_sync.iter().max().copied().unwrap_or(0);
+    let some = partition.in_sync.len().min(10);
     format!(
         "{partition} is only on brokers that are gone, {:?}: set spec.kafka.managed.replicas to {} or more to bring it \
          back with its volume, or delete the topic",
-        partition.in_sync,
-        last + 1
+        &partition.in_sync[..some],
+        last.saturating_add(1)
     )
 }
 
@@ -295,6 +297,8 @@ fn reassigned(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn brokers(racks: &[&str]) -> Vec<wire::Broker> {
@@ -323,7 +327,7 @@ mod tests {
         }
     }
 
-    fn moved(metadata: &Metadata, moving: &[(String, i32)]) -> (usize, Vec<(i32, Vec<i32>)>) {
+    fn moved(metadata: &Metadata, moving: &[OfTopic]) -> (usize, Vec<(i32, Vec<i32>)>) {
         match next(metadata, moving, &[0, 1, 2, 3, 4], 3) {
             Next::Move(left, moves) => {
                 let moves = moves.into_iter().map(|one| (one.index, one.replicas));
@@ -354,12 +358,12 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_left_to_come_and_counts() {
         let metadata = five(&[&[0, 3, 1], &[4]]);
-        let moving = [("shop".to_owned(), 0)];
+        let moving = [("shop".into(), 0)];
         assert_eq!(moved(&metadata, &moving), (2, vec![(1, vec![2])]));
         let partitions: Vec<&[i32]> = vec![&[3]; AT_ONCE + 5];
         let metadata = five(&partitions);
         assert_eq!(moved(&metadata, &[]).1.len(), AT_ONCE);
-        let moving: Vec<(String, i32)> = (0..15).map(|index| ("shop".to_owned(), index)).collect();
+        let moving: Vec<OfTopic> = (0..15).map(|index| ("shop".into(), index)).collect();
         let (left, moves) = moved(&metadata, &moving);
         assert_eq!((left, moves.len()), (25, 5));
         assert_eq!(moves[0].0, 15);
@@ -398,5 +402,28 @@ mod tests {
             ),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// An image of Kafka is its user's choice, and its answer may be anything that fits.
+    #[test]
+    fn as_many_as_an_answer_can_name_are_gone_through_in_no_time() {
+        let topic: Arc<str> = "shop".into();
+        let partition = |index| wire::Partition {
+            topic: Arc::clone(&topic),
+            index,
+            leader: 3,
+            replicas: vec![3],
+            in_sync: vec![3],
+        };
+        let metadata = Metadata {
+            brokers: brokers(&["", "", ""]),
+            partitions: (0..100_000).map(partition).collect(),
+        };
+        let moving: Vec<_> = (0..100_000)
+            .map(|index| (Arc::clone(&topic), -index))
+            .collect();
+        let begun = std::time::Instant::now();
+        next(&metadata, &moving, &[0, 1, 2], 3);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     }
 }

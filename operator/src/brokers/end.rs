@@ -41,8 +41,13 @@ fn is_late(pod: &Pod, now: Timestamp) -> bool {
     let metadata = &pod.metadata;
     let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or(0));
     let over = metadata.deletion_timestamp.as_ref();
+    // A grace period without end, which a template may ask for, leaves no beginning.
+    let had_its_time = |over: Timestamp| {
+        let begun = over.checked_sub(grace);
+        begun.map_or(true, |begun| now.duration_since(begun) > HANDOVER)
+    };
     // One whose time is nearly over had it shortened before.
-    over.is_some_and(|over| grace > HANDOVER && now.duration_since(over.0 - grace) > HANDOVER)
+    over.is_some_and(|over| grace > HANDOVER && had_its_time(over.0))
 }
 
 #[cfg(test)]
@@ -63,5 +68,11 @@ mod tests {
         assert!(!is_late(&pod("2026-01-01T00:03:55Z", 120), now));
         assert!(is_late(&pod("2026-01-01T00:03:45Z", 120), now));
         assert!(!is_late(&pod("2026-01-01T00:02:01Z", 1), now));
+    }
+
+    #[test]
+    fn a_grace_period_without_end_is_none() {
+        let now: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
+        assert!(is_late(&pod("2262-04-11T23:47:16Z", i64::MAX), now));
     }
 }

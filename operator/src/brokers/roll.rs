@@ -120,7 +120,7 @@ pub(super) fn unsettled(
     (0..replicas.min(CONTROLLERS)).find_map(|id| {
         match cluster.voters.iter().find(|voter| voter.id == id) {
             None => Some(format!("broker {id} is no controller yet")),
-            Some(voter) if voter.end + CAUGHT_UP < newest => {
+            Some(voter) if voter.end.saturating_add(CAUGHT_UP) < newest => {
                 Some(format!("controller {id} is behind"))
             }
             Some(_) => None,

@@ -50,7 +50,9 @@ const GRACE_SECONDS: i64 = 120;
 
 /// Every object of the brokers.
 pub(super) fn objects(pipeline: &Pipeline, kafka: &Kafka) -> Vec<Object> {
-    let config = config(pipeline, kafka);
+    let files = files(pipeline, kafka);
+    let version = names::hash8(&serde_json::to_vec(&files).expect("text is JSON"));
+    let config = config(pipeline, kafka, files, &version);
     let mut objects = vec![
         Object::new(Kind::ConfigMap, &identity(pipeline, kafka)),
         Object::new(Kind::ConfigMap, &config),
@@ -69,7 +71,7 @@ pub(super) fn objects(pipeline: &Pipeline, kafka: &Kafka) -> Vec<Object> {
     }
     objects.push(Object::new(
         Kind::StatefulSet,
-        &stateful_set(pipeline, kafka, &config),
+        &stateful_set(pipeline, kafka, &version),
     ));
     objects
 }
@@ -98,7 +100,8 @@ fn bootstrapped(pipeline: &Pipeline) -> ConfigMap {
     }
 }
 
-fn config(pipeline: &Pipeline, kafka: &Kafka) -> ConfigMap {
+/// What a broker reads at its start.
+fn files(pipeline: &Pipeline, kafka: &Kafka) -> BTreeMap<String, String> {
     let files = [
         ("server.properties", properties(pipeline, kafka)),
         ("start.sh", include_str!("kafka/start.sh").to_owned()),
@@ -107,16 +110,31 @@ fn config(pipeline: &Pipeline, kafka: &Kafka) -> ConfigMap {
             include_str!("kafka/log4j2.properties").to_owned(),
         ),
     ];
-    let mut data: BTreeMap<String, String> =
-        files.map(|(name, text)| (name.to_owned(), text)).into();
+    files.map(|(name, text)| (name.to_owned(), text)).into()
+}
+
+/// Other files are another object: a broker whose process ends and starts again has those that its pod began with, and
+/// settings with which no broker starts reach the first one only.
+fn config(
+    pipeline: &Pipeline,
+    kafka: &Kafka,
+    files: BTreeMap<String, String>,
+    version: &str,
+) -> ConfigMap {
+    let mut data = files;
+    // Only the first disk is formatted with it: another one is no reason to restart brokers.
     if let Some(level) = kafka.metadata_version {
         data.insert(METADATA_VERSION.to_owned(), metadata_version::name(level));
     }
     ConfigMap {
-        metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka_config()),
+        metadata: metadata(pipeline, Component::Kafka, config_name(pipeline, version)),
         data: Some(data),
         ..ConfigMap::default()
     }
+}
+
+fn config_name(pipeline: &Pipeline, version: &str) -> String {
+    format!("{}-{version}", pipeline.names.kafka_config())
 }
 
 /// What all brokers share; the start script adds what names one of them.
@@ -212,7 +230,7 @@ fn disruptions(pipeline: &Pipeline) -> PodDisruptionBudget {
     }
 }
 
-fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> StatefulSet {
+fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, version: &str) -> StatefulSet {
     StatefulSet {
         metadata: metadata(pipeline, Component::Kafka, pipeline.names.kafka()),
         spec: Some(StatefulSetSpec {
@@ -227,7 +245,7 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
                 ..StatefulSetUpdateStrategy::default()
             }),
             persistent_volume_claim_retention_policy: Some(pod::claims_stay(pipeline)),
-            template: template(pipeline, kafka, config),
+            template: template(pipeline, kafka, version),
             volume_claim_templates: Some(vec![pod::claim(
                 pipeline,
                 Component::Kafka,
@@ -239,15 +257,11 @@ fn stateful_set(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> State
     }
 }
 
-fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTemplateSpec {
-    let mut files = config.data.clone().unwrap_or_default();
-    // Only the first disk is formatted with it: another one is no reason to restart brokers.
-    files.remove(METADATA_VERSION);
-    let files = serde_json::to_vec(&files).expect("text is JSON");
+fn template(pipeline: &Pipeline, kafka: &Kafka, version: &str) -> PodTemplateSpec {
     let mut spec = pod::spec(pipeline, GRACE_SECONDS, vec![container(pipeline, kafka)]);
     spec.init_containers = Some(vec![probe_container(pipeline, kafka)]);
     spec.volumes = Some(vec![
-        files_volume(pipeline),
+        files_volume(pipeline, version),
         pod::scratch("tmp", "64Mi"),
         pod::scratch("probe", "16Mi"),
     ]);
@@ -261,7 +275,7 @@ fn template(pipeline: &Pipeline, kafka: &Kafka, config: &ConfigMap) -> PodTempla
     let metadata = template.metadata.get_or_insert_default();
     // A broker reads its files once: other files are another pod.
     let annotations = metadata.annotations.get_or_insert_default();
-    annotations.insert(names::CONFIG.to_owned(), names::hash8(&files));
+    annotations.insert(names::CONFIG.to_owned(), version.to_owned());
     template
 }
 
@@ -370,7 +384,7 @@ fn open_port(period_seconds: i32, failures: i32) -> Probe {
 }
 
 /// Configuration, identity and, once there is one, the mark of a quorum, in one folder.
-fn files_volume(pipeline: &Pipeline) -> Volume {
+fn files_volume(pipeline: &Pipeline, version: &str) -> Volume {
     let source = |name: String, optional: Option<bool>| VolumeProjection {
         config_map: Some(ConfigMapProjection {
             name,
@@ -384,7 +398,7 @@ fn files_volume(pipeline: &Pipeline) -> Volume {
         name: "files".to_owned(),
         projected: Some(ProjectedVolumeSource {
             sources: Some(vec![
-                source(names.kafka_config(), None),
+                source(config_name(pipeline, version), None),
                 source(names.kafka_identity(), None),
                 source(names.kafka_bootstrapped(), Some(true)),
             ]),

@@ -18,12 +18,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use logpipe_api::pipeline::{
-    self, Amounts, CORE_CONTAINERS, Keep, PodTemplate, PullPolicy, Resources, Storage,
+    self, Amounts, CORE_CONTAINERS, Keep, PodTemplate, PullPolicy, Resources, SECRETS, Storage,
 };
 use logpipe_api::settings::{MetricsSettings, Settings};
 
 use super::names::{self, Component};
-use crate::validate::{Pipeline, SECRETS};
+use crate::validate::Pipeline;
 
 /// The user that our processes run as; also that of the official Kafka image.
 const USER: i64 = 1000;

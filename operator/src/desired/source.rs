@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume, VolumeMount,
 };
 use logpipe_api::pipeline::{SOURCE_DIR, Suspend};
 use logpipe_api::settings::Settings;
@@ -30,6 +30,9 @@ const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
 /// To wait for the acknowledgements that are on their way, and save the offsets.
 const GRACE_SECONDS: i64 = 60;
 
+/// The annotation of a claim with the producer's name in the offsets that are saved there.
+pub const PRODUCER: &str = "logpipe.dev/producer";
+
 /// The StatefulSet: at most one pod may read a file and number its lines.
 pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
     let running = pipeline.suspend == Suspend::None;
@@ -42,16 +45,24 @@ pub(super) fn stateful_set(pipeline: &Pipeline, source: &Source) -> Object {
             selector: pod::selector(pipeline, Component::Source),
             persistent_volume_claim_retention_policy: Some(pod::claims_stay(pipeline)),
             template: template(pipeline, source),
-            volume_claim_templates: Some(vec![pod::claim(
-                pipeline,
-                Component::Source,
-                &source.storage,
-            )]),
+            volume_claim_templates: Some(vec![claim(pipeline, source)]),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     };
     Object::new(Kind::StatefulSet, &set)
+}
+
+/// Of the volume for the saved offsets. It may outlive all else that says who the producer is.
+fn claim(pipeline: &Pipeline, source: &Source) -> PersistentVolumeClaim {
+    let mut claim = pod::claim(pipeline, Component::Source, &source.storage);
+    let name = &source.producer.name;
+    // A claim of a release that named producers without their namespace has none, and a template cannot be changed.
+    if *name != pipeline.name {
+        let annotations = claim.metadata.annotations.get_or_insert_default();
+        annotations.insert(PRODUCER.to_owned(), name.clone());
+    }
+    claim
 }
 
 fn template(pipeline: &Pipeline, source: &Source) -> PodTemplateSpec {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use logpipe_api::pipeline::Suspend;
 use logpipe_probe::wire::CONTROLLERS;
 
@@ -120,7 +120,8 @@ fn kafka(applied: &Applied<'_>) -> Part {
     // Other troubles have a remedy of their own.
     let is_plain = matches!(part.reason, Reason::BrokersStarting | Reason::PodFailing);
     if kafka.bootstrapped && is_plain && no_controller_for_long(applied, kafka.replicas) {
-        return without_quorum(pipeline, &part.message);
+        let lacking = missing_controllers(applied.live, &pipeline.names.kafka(), kafka.replicas);
+        return without_quorum(pipeline, &part.message, lacking);
     }
     if let (Reason::PodUnschedulable, Some(label)) = (part.reason, &kafka.rack) {
         part.message = format!(
@@ -143,9 +144,28 @@ fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
     })
 }
 
+/// How many brokers an earlier pipeline had whose disks are taken over, if it had controllers that this one lacks.
+fn missing_controllers(live: &Live, set: &str, replicas: i32) -> Option<i32> {
+    let ordinal = |claim: &PersistentVolumeClaim| {
+        let name = claim.metadata.name.as_deref()?;
+        let rest = name.strip_prefix("data-")?.strip_prefix(set)?;
+        rest.strip_prefix('-')?.parse::<i32>().ok()
+    };
+    let controllers = live.claims.iter().filter_map(ordinal);
+    let controllers = controllers.filter(|id| (replicas..CONTROLLERS).contains(id));
+    controllers.max().map(|id| id + 1)
+}
+
 /// A disk that is empty must not found a quorum again, and waits for the others for ever.
-fn without_quorum(pipeline: &Pipeline, message: &str) -> Part {
+fn without_quorum(pipeline: &Pipeline, message: &str, controllers: Option<i32>) -> Part {
     let (name, namespace) = (&pipeline.name, &pipeline.namespace);
+    if let Some(count) = controllers {
+        let text = format!(
+            "{message}; the volumes are of a Kafka with {count} controllers, which find no majority without the \
+             others: set spec.kafka.managed.replicas to {count} again"
+        );
+        return Part::stalled(Reason::QuorumLost, text);
+    }
     let text = format!(
         "{message}; no broker was ready for {} minutes, though there was a quorum once. If a disk was lost or its \
          claim removed: bring the claims data-{kafka}-… back as they were, or begin anew: kubectl delete lp {name} \

@@ -5,12 +5,70 @@ use serde_json::{Value, json};
 
 use crate::fake::FakeApi;
 use crate::server::{Server, same};
-use crate::{PIPELINE, condition, converge, install, is_ready, look, quickstart, stored};
+use crate::{
+    PIPELINE, condition, converge, edit, install, is_ready, look, pod, quickstart, stored,
+};
 
 fn keeps(volumes: Keep) -> Value {
     let mut spec = quickstart();
     spec["deletionPolicy"] = json!({ "volumes": volumes });
     spec
+}
+
+/// Kubernetes sees to a claim only together with its pod.
+#[tokio::test]
+async fn what_becomes_of_a_volume_can_be_changed_while_its_pod_is_held_back() {
+    let held_back = |volumes| {
+        let mut spec = keeps(volumes);
+        spec["suspend"] = json!("Sources");
+        spec
+    };
+    let api = install(&held_back(Keep::Retain));
+    converge(&api).await;
+    api.settle_claims();
+    api.put("pods/demo-kafka-0", pod("kafka"));
+    // With no replicas the fake makes no claim.
+    let mut claim = api.get("persistentvolumeclaims/data-demo-kafka-0").unwrap();
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
+    for name in [
+        "data-demo-source-0",
+        "data-demo-kafka-3",
+        "data-demo-source-0-1",
+    ] {
+        claim["metadata"]["name"] = json!(name);
+        claim["metadata"]["ownerReferences"] = json!([other]);
+        api.put(&format!("persistentvolumeclaims/{name}"), claim.clone());
+    }
+    let owners = |name: &str| {
+        let claim = api.get(&format!("persistentvolumeclaims/{name}")).unwrap();
+        let owners = claim["metadata"]["ownerReferences"].as_array();
+        let owners = owners.into_iter().flatten();
+        let names: Vec<Value> = owners.map(|owner| owner["name"].clone()).collect();
+        json!(names)
+    };
+    for (keep, source, broker) in [
+        (
+            Keep::Delete,
+            json!(["x", "demo-source"]),
+            json!(["x", "demo-kafka"]),
+        ),
+        (Keep::Retain, json!(["x"]), json!(["x"])),
+    ] {
+        edit(&api, &held_back(keep));
+        converge(&api).await;
+        assert_eq!(owners("data-demo-source-0"), source);
+        assert_eq!(
+            owners("data-demo-kafka-3"),
+            broker,
+            "of one that was taken away"
+        );
+        assert_eq!(owners("data-demo-kafka-0"), json!([]), "its pod is there");
+        assert_eq!(
+            owners("data-demo-source-0-1"),
+            json!(["x"]),
+            "somebody else's"
+        );
+    }
 }
 
 /// As `kubectl replace --force` does it: another pipeline of the same name, before the collector has come.
@@ -157,4 +215,56 @@ async fn an_object_of_ours_without_its_labels_gets_them_back() {
         api.get(key).unwrap()["metadata"]["labels"],
         whole["metadata"]["labels"]
     );
+}
+
+fn producer(api: &FakeApi) -> Value {
+    let set = api.get("statefulsets/demo-source").unwrap();
+    let containers = set["spec"]["template"]["spec"]["containers"].as_array();
+    let variables = containers.into_iter().flatten();
+    let mut variables = variables.flat_map(|container| container["env"].as_array().unwrap());
+    let name = variables.find(|variable| variable["name"] == "LOGPIPE_PRODUCER_NAME");
+    name.unwrap()["value"].clone()
+}
+
+/// Two of one name in two namespaces may write into one topic.
+#[tokio::test]
+async fn a_producer_is_named_after_its_namespace_too() {
+    let api = made_again(&keeps(Keep::Retain)).await;
+    assert_eq!(producer(&api), "data.demo");
+    api.remove("statefulsets/demo-source");
+    // As a backup brings it back elsewhere.
+    let key = "persistentvolumeclaims/data-demo-source-0";
+    let mut claim = api.get(key).unwrap();
+    claim["metadata"]["annotations"]["logpipe.dev/producer"] = json!("other.demo");
+    api.put(key, claim);
+    collect(&api);
+    converge(&api).await;
+    assert_eq!(producer(&api), "other.demo");
+}
+
+/// Under another name it would find no saved offset, and read every file again.
+#[tokio::test]
+async fn a_producer_whose_offsets_have_the_name_of_an_earlier_release_keeps_it() {
+    let api = install(&keeps(Keep::Retain));
+    converge(&api).await;
+    let key = "statefulsets/demo-source";
+    let text = api.get(key).unwrap().to_string();
+    let by_hand = text.replace(r#""value":"data.demo""#, r#""value":"x""#);
+    assert_ne!(by_hand, text);
+    api.put(key, serde_json::from_str(&by_hand).unwrap());
+    converge(&api).await;
+    assert_eq!(producer(&api), "data.demo");
+    let mut set: Value = serde_json::from_str(&text.replace("data.demo", "demo")).unwrap();
+    let template = &mut set["spec"]["volumeClaimTemplates"][0];
+    template["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("annotations");
+    api.put(key, set);
+    converge(&api).await;
+    assert_eq!(producer(&api), "demo");
+    api.settle_claims();
+    api.remove(key);
+    converge(&api).await;
+    assert_eq!(producer(&api), "demo");
 }

@@ -119,7 +119,7 @@ impl State {
             Method::PUT => self.replace(&key, body),
             Method::PATCH if status => self.patch_status(&key, body),
             Method::PATCH if plural == "logpipelines" => self.merge(&key, body),
-            Method::PATCH if plural == "persistentvolumeclaims" => self.grow(&key, body),
+            Method::PATCH if plural == "persistentvolumeclaims" => self.change_claim(&key, body),
             Method::PATCH if body["metadata"]["finalizers"] == json!([]) => {
                 let gone = self.objects.remove(&key);
                 gone.map_or_else(|| failure(404, "NotFound"), |gone| (StatusCode::OK, gone))
@@ -268,11 +268,16 @@ impl State {
         (StatusCode::OK, self.objects[key].clone())
     }
 
-    fn grow(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
+    /// The size of a claim, or its owners.
+    fn change_claim(&mut self, key: &str, body: &Value) -> (StatusCode, Value) {
         let Some(mut claim) = self.objects.get(key).cloned() else {
             return failure(404, "NotFound");
         };
-        claim["spec"]["resources"]["requests"] = body["spec"]["resources"]["requests"].clone();
+        if body["spec"].is_null() {
+            claim["metadata"]["ownerReferences"] = body["metadata"]["ownerReferences"].clone();
+        } else {
+            claim["spec"]["resources"]["requests"] = body["spec"]["resources"]["requests"].clone();
+        }
         self.store(key, claim);
         (StatusCode::OK, self.objects[key].clone())
     }

@@ -553,3 +553,135 @@ async fn a_pipeline_whose_parts_do_not_end_is_let_go() {
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_none());
 }
+
+/// The first one's Job is done already: nothing would tell that the topic is another one now.
+#[tokio::test]
+async fn a_failed_edit_of_the_topic_that_is_taken_back_is_taken_back_there_too() {
+    let api = install(&quickstart());
+    converge(&api).await;
+    let job = |api: &FakeApi| {
+        let keys = api.keys().into_iter();
+        let jobs: Vec<String> = keys.filter(|key| key.starts_with("jobs/")).collect();
+        assert_eq!(jobs.len(), 1, "{jobs:?}");
+        (
+            jobs[0].clone(),
+            api.get(&jobs[0]).unwrap()["metadata"]["uid"].clone(),
+        )
+    };
+    let before = job(&api);
+    let mut spec = quickstart();
+    spec["kafka"]["topic"] = json!({"config": {"retention.ms": "1000"}});
+    spec["etl"] = json!({"replicas": 2});
+    edit(&api, &spec);
+    api.refuse(&["statefulsets"]);
+    look(&api).await.unwrap_err();
+    assert_ne!(job(&api).0, before.0);
+    settle(&api).await;
+    edit(&api, &quickstart());
+    look(&api).await.unwrap();
+    is_ready(&api, "False", "TopicPending");
+    let after = job(&api);
+    assert_eq!(after.0, before.0);
+    assert_ne!(after.1, before.1, "it runs again");
+    api.refuse(&[]);
+    converge(&api).await;
+    is_ready(&api, "True", "Running");
+}
+
+/// A container's limit is its request where that stands alone.
+#[tokio::test]
+async fn the_heap_fits_a_request_that_stands_alone() {
+    for (memory, heap) in [
+        ("4Gi", "-Xms2048m -Xmx2048m"),
+        ("600Mi", "-Xms300m -Xmx300m"),
+    ] {
+        let mut spec = quickstart();
+        spec["kafka"]["managed"]["resources"] = json!({"requests": {"memory": memory}});
+        let api = install(&spec);
+        look(&api).await.unwrap();
+        let set = api.get("statefulsets/demo-kafka").unwrap();
+        let container = &set["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["resources"]["limits"]["memory"], memory);
+        let variables = container["env"].as_array().unwrap().iter();
+        let mut variables = variables.filter(|variable| variable["name"] == "LOGPIPE_HEAP");
+        assert_eq!(variables.next().unwrap()["value"], heap);
+    }
+}
+
+/// Nobody must be told to remove volumes that are good.
+#[tokio::test]
+async fn fewer_controllers_than_the_volumes_had_are_told_how_many_those_were() {
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["replicas"] = json!(3);
+    let api = install(&spec);
+    converge(&api).await;
+    api.settle_claims();
+    let again = install(&quickstart());
+    for key in api.keys() {
+        if key.starts_with("persistentvolumeclaims/") || key.ends_with("-bootstrapped") {
+            let mut kept = api.get(&key).unwrap();
+            kept["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences");
+            again.put(&key, kept);
+        }
+    }
+    look(&again).await.unwrap();
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(11);
+    let mut waiting = pod("kafka");
+    waiting["status"] = json!({"conditions": [
+        {"type": "Ready", "status": "False", "lastTransitionTime": since.to_string()},
+    ]});
+    again.put("pods/demo-kafka-0", waiting);
+    look(&again).await.unwrap();
+    is_ready(&again, "False", "QuorumLost");
+    let (_, _, message) = condition(&again, "Stalled");
+    assert!(
+        message.ends_with("set spec.kafka.managed.replicas to 3 again")
+            && !message.contains("delete"),
+        "{message}"
+    );
+}
+
+/// A broker whose process ends starts again in its pod, and may not find settings there that no broker starts with.
+#[tokio::test]
+async fn a_broker_keeps_the_files_that_its_pod_began_with() {
+    let maps = |api: &FakeApi| {
+        let mut keys = api.keys();
+        keys.retain(|key| key.starts_with("configmaps/demo-kafka-config-"));
+        keys
+    };
+    let broker = |api: &FakeApi| {
+        let mut broker = pod("kafka");
+        let set = api.get("statefulsets/demo-kafka").unwrap();
+        broker["spec"] = set["spec"]["template"]["spec"].clone();
+        broker["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        broker
+    };
+    let api = install(&quickstart());
+    converge(&api).await;
+    api.put("pods/demo-kafka-0", broker(&api));
+    let old = api.get(&maps(&api)[0]).unwrap();
+    let mut spec = quickstart();
+    spec["kafka"]["managed"]["config"] = json!({"num.io.threads": "none"});
+    edit(&api, &spec);
+    converge(&api).await;
+    assert_eq!(maps(&api).len(), 2);
+    let name = old["metadata"]["name"].as_str().unwrap();
+    assert_eq!(api.get(&format!("configmaps/{name}")).unwrap(), old);
+    // Its successor may be made by a controller that has not seen the change.
+    api.remove("pods/demo-kafka-0");
+    let key = "statefulsets/demo-kafka";
+    let seen = api.get(key).unwrap();
+    let mut unseen = seen.clone();
+    unseen["status"]["observedGeneration"] = json!(1);
+    api.put(key, unseen);
+    look(&api).await.unwrap();
+    assert_eq!(maps(&api).len(), 2);
+    api.put(key, seen);
+    api.put("pods/demo-kafka-0", broker(&api));
+    converge(&api).await;
+    assert_eq!(maps(&api).len(), 1);
+    assert_eq!(api.get(&format!("configmaps/{name}")), None);
+}

@@ -1,7 +1,7 @@
 //! The brokers that the cluster knows, whether they take part or not (`DescribeCluster` version 2), and the request that
 //! makes it forget one (`UnregisterBroker` version 0). Pure.
 
-use super::{Malformed, Reader, Refused, framed, header, read_outcome};
+use super::{MOST_BROKERS, Malformed, Reader, Refused, framed, header, read_outcome};
 
 const DESCRIBE_CLUSTER: (i16, i16) = (60, 2);
 const UNREGISTER_BROKER: (i16, i16) = (64, 0);
@@ -45,7 +45,11 @@ pub fn read_members(answer: &[u8]) -> Result<Result<Vec<Member>, Refused>, Malfo
     reader.compact_text()?;
     reader.i32()?;
     let mut members = Vec::new();
-    for _ in 0..reader.compact()? {
+    let count = reader.compact()?;
+    if count > MOST_BROKERS {
+        return Err(Malformed);
+    }
+    for _ in 0..count {
         let id = reader.i32()?;
         reader.compact_text()?;
         reader.i32()?;
@@ -107,9 +111,14 @@ mod tests {
         for end in 0..answer.len() - 5 {
             assert_eq!(read_members(&answer[..end]), Err(Malformed), "{end}");
         }
-        let mut endless = answer[..21].to_vec();
+        let mut endless = answer[..20].to_vec();
         endless.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
         assert_eq!(read_members(&endless), Err(Malformed));
+        // 1001 of them, all there.
+        let mut many = answer[..20].to_vec();
+        many.extend([0xea, 0x07]);
+        many.extend([0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0].repeat(1001));
+        assert_eq!(read_members(&many), Err(Malformed));
     }
 
     #[test]

@@ -11,6 +11,9 @@ const LIST: (i16, i16) = (46, 0);
 /// For the controllers.
 const TIMEOUT_MS: i32 = 2_500;
 
+/// A topic, and the number of a partition.
+pub type OfTopic = (Arc<str>, i32);
+
 /// Where the copies of a partition shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
@@ -52,16 +55,16 @@ pub fn reassign(moves: &[Move]) -> Vec<u8> {
 }
 
 /// The topic and the number of each partition that is on its way.
-pub fn read_moving(answer: &[u8]) -> Result<Result<Vec<(String, i32)>, Refused>, Malformed> {
+pub fn read_moving(answer: &[u8]) -> Result<Result<Vec<OfTopic>, Refused>, Malformed> {
     let mut reader = Reader(answer);
     if let Err(refused) = read_outcome(&mut reader)? {
         return Ok(Err(refused));
     }
     let mut moving = Vec::new();
     for _ in 0..reader.compact()? {
-        let topic = reader.compact_text()?;
+        let topic = reader.compact_topic()?;
         for _ in 0..reader.compact()? {
-            moving.push((topic.clone(), reader.i32()?));
+            moving.push((Arc::clone(&topic), reader.i32()?));
             for _ in ["replicas", "to come", "to go"] {
                 for _ in 0..reader.compact()? {
                     reader.i32()?;
@@ -79,15 +82,17 @@ pub fn read_reassigned(answer: &[u8]) -> Result<Result<(), Refused>, Malformed> 
     let mut reader = Reader(answer);
     let mut outcome = read_outcome(&mut reader)?;
     for _ in 0..reader.compact()? {
-        let topic = reader.compact_text()?;
+        let topic = reader.compact_topic()?;
         for _ in 0..reader.compact()? {
             let index = reader.i32()?;
-            let refused = read_code(&mut reader)?.map_err(|refused| Refused {
-                why: format!("partition {index} of topic {topic}: {}", refused.why),
-                ..refused
-            });
+            let refused = read_code(&mut reader)?;
             reader.tags()?;
-            outcome = outcome.and(refused);
+            if let (Ok(()), Err(refused)) = (&outcome, refused) {
+                outcome = Err(Refused {
+                    why: format!("partition {index} of topic {topic}: {}", refused.why),
+                    ..refused
+                });
+            }
         }
         reader.tags()?;
     }
@@ -126,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_read() {
         let answer = moving_answer();
-        let moving = vec![("shop".to_owned(), 7)];
+        let moving = vec![("shop".into(), 7)];
         assert_eq!(read_moving(&answer), Ok(Ok(moving)));
         // The last byte is for fields that are not of interest.
         for end in 0..answer.len() - 1 {
