@@ -28,9 +28,12 @@ RUN if [ "${TARGETARCH}" != "${BUILDARCH}" ]; then \
     fi
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/cache \
-    CARGO_TARGET_DIR=/cache hack/images --arch "${TARGETARCH}" files /images
+# Two platforms are built at once, and take turns at what they share. The build is in a copy that stays in the cache, in
+# which a file has a new time when its content is another: hack/mirror.
+RUN --mount=type=cache,id=logpipe-registry,sharing=locked,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=logpipe-target-${TARGETARCH},sharing=locked,target=/cache \
+    hack/mirror . /cache/src && \
+    CARGO_TARGET_DIR=/cache/target /cache/src/hack/images --arch "${TARGETARCH}" files /images
 
 FROM scratch AS operator
 ARG VERSION=unknown

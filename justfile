@@ -40,6 +40,10 @@ kind-up:
 kind-down:
     hack/kind down
 
+# Hours: all that takes too long for each change.
+nightly *ARGS:
+    hack/nightly {{ARGS}}
+
 release *ARGS:
     hack/release {{ARGS}}
 

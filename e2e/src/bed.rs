@@ -1,9 +1,13 @@
 //! A namespace for one test, with the restricted Pod Security level and the keys of the bucket.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -45,12 +49,14 @@ pub async fn run_alone(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Resul
 async fn run_now(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>) {
     if variable("LOGPIPE_E2E").is_none() {
         let filter = name.split('-').next().unwrap_or(name);
-        println!("not available: it needs a cluster. Run: hack/e2e --cluster local {filter}");
+        println!(
+            "not available: it needs a cluster. Run: hack/e2e --cluster local {filter}, or --cluster kind"
+        );
         return;
     }
     println!("== {name}");
     let bed = Bed::make(name).await.expect("a namespace can be made");
-    let outcome = test(&bed).await;
+    let outcome = unless_it_panics(test(&bed)).await;
     if let Err(error) = outcome {
         let kept = match bundle::write(&bed).await {
             Ok(folder) => format!("what was there is in {}", folder.display()),
@@ -61,6 +67,31 @@ async fn run_now(name: &str, test: impl AsyncFnOnce(&Bed) -> anyhow::Result<()>)
     }
     bed.say("done");
     bed.remove().await.expect("the namespace can be removed");
+}
+
+/// A test that panics has failed, too: what it panicked with.
+async fn unless_it_panics(test: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut test = Box::pin(test);
+    poll_fn(|context| {
+        // After a panic it is not looked at again.
+        let seen = catch_unwind(AssertUnwindSafe(|| test.as_mut().poll(context)));
+        seen.unwrap_or_else(|panic| {
+            Poll::Ready(Err(anyhow!("it panicked: {}", text_of(panic.as_ref()))))
+        })
+    })
+    .await
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref().copied())
+        .unwrap_or("without a text")
+}
+
+/// The namespace that has the keys of the bucket.
+pub(crate) fn keys_namespace() -> String {
+    variable("LOGPIPE_E2E_S3_NAMESPACE").unwrap_or_else(|| "object-store".to_owned())
 }
 
 /// A variable that is set and not empty.
@@ -116,15 +147,14 @@ impl Bed {
         .await
     }
 
-    /// The bucket's keys, as `hack/cluster s3` made them.
+    /// The bucket's keys, as `hack/cluster s3` or `hack/kind s3` made them.
     async fn copy_keys(&self) -> anyhow::Result<()> {
-        let from = variable("LOGPIPE_E2E_S3_NAMESPACE");
-        let from = from.unwrap_or_else(|| "object-store".to_owned());
+        let from = keys_namespace();
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &from);
         let keys = secrets.get(KEYS).await;
         let keys = keys.with_context(|| {
             format!(
-                "the Secret {KEYS} of namespace {from} cannot be read. Run: hack/cluster s3 {from}"
+                "the Secret {KEYS} of namespace {from} cannot be read. `hack/cluster s3`, or `hack/kind s3`, makes it"
             )
         })?;
         let copy = Secret {
@@ -200,4 +230,23 @@ pub(crate) fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, 
     pairs
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_test_that_panics_has_failed_and_says_with_what() {
+        let outcome = unless_it_panics(async {
+            tokio::task::yield_now().await;
+            "pods".find("none").expect("a pod");
+            Ok(())
+        });
+        let told = outcome.await.unwrap_err().to_string();
+        assert_eq!(told, "it panicked: a pod");
+        let told = unless_it_panics(async { panic!("{} pods", 3) }).await;
+        assert_eq!(told.unwrap_err().to_string(), "it panicked: 3 pods");
+        unless_it_panics(async { Ok(()) }).await.unwrap();
+    }
 }

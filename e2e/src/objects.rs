@@ -41,10 +41,18 @@ impl Bed {
 
     /// Every object of the namespace.
     pub async fn objects(&self, kinds: &[ApiResource]) -> anyhow::Result<Objects> {
+        self.objects_of(&self.namespace, kinds).await
+    }
+
+    pub(crate) async fn objects_of(
+        &self,
+        namespace: &str,
+        kinds: &[ApiResource],
+    ) -> anyhow::Result<Objects> {
         let mut objects = Objects::new();
         for kind in kinds {
             let api: Api<DynamicObject> =
-                Api::namespaced_with(self.client.clone(), &self.namespace, kind);
+                Api::namespaced_with(self.client.clone(), namespace, kind);
             for object in api.list(&ListParams::default()).await?.items {
                 let version = object.resource_version().unwrap_or_default();
                 let key = format!("{}/{}", kind.kind, object.name_any());

@@ -26,7 +26,7 @@ async fn autoscaler(bed: &Bed) -> anyhow::Result<()> {
         .await
         .is_err()
     {
-        bed.say("not available: the cluster has no metrics.k8s.io. Run: hack/cluster metrics");
+        bed.say("not available: the cluster has no metrics.k8s.io: it needs metrics-server");
         return Ok(());
     }
     let high = json!({
