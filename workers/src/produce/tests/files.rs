@@ -308,35 +308,32 @@ fn a_path_that_cannot_be_looked_at_is_an_error_at_the_very_first_start() {
 
 #[test]
 fn a_folder_that_cannot_be_listed_stops_neither_the_others_nor_the_next_start() {
-    use std::os::unix::fs::PermissionsExt;
-    let world = World::new(1, &["jobs/**/*.log"]);
-    let allow = |name: &str, mode| {
-        let mode = fs::Permissions::from_mode(mode);
-        fs::set_permissions(world.path(name), mode).unwrap();
-    };
-    fs::create_dir_all(world.path("jobs/1")).unwrap();
-    world.append("jobs/1/a.log", numbered(0..2));
-    let control = Control::new();
-    let mut running = Running::start(&world, &control).unwrap();
-    running.settle();
-    fs::create_dir_all(world.path("jobs/2")).unwrap();
-    world.append("jobs/2/b.log", numbered(2..4));
-    world.append("jobs/1/c.log", numbered(4..6));
-    allow("jobs/2", 0o000);
-    allow("jobs/1/c.log", 0o000);
-    if File::open(world.path("jobs/1/c.log")).is_ok() {
-        return again_as_nobody(
-            "files::a_folder_that_cannot_be_listed_stops_neither_the_others_nor_the_next_start",
-        );
-    }
-    running.settle();
-    world.append("jobs/1/a.log", numbered(6..8));
-    running.finish();
-    world.append("jobs/1/a.log", numbered(8..10));
-    world.finish();
-    assert_eq!(world.lines().len(), 6);
-    allow("jobs/2", 0o700);
-    allow("jobs/1/c.log", 0o600);
-    world.finish();
-    assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+    as_nobody(|| {
+        use std::os::unix::fs::PermissionsExt;
+        let world = World::new(1, &["jobs/**/*.log"]);
+        let allow = |name: &str, mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(world.path(name), mode).unwrap();
+        };
+        fs::create_dir_all(world.path("jobs/1")).unwrap();
+        world.append("jobs/1/a.log", numbered(0..2));
+        let control = Control::new();
+        let mut running = Running::start(&world, &control).unwrap();
+        running.settle();
+        fs::create_dir_all(world.path("jobs/2")).unwrap();
+        world.append("jobs/2/b.log", numbered(2..4));
+        world.append("jobs/1/c.log", numbered(4..6));
+        allow("jobs/2", 0o000);
+        allow("jobs/1/c.log", 0o000);
+        running.settle();
+        world.append("jobs/1/a.log", numbered(6..8));
+        running.finish();
+        world.append("jobs/1/a.log", numbered(8..10));
+        world.finish();
+        assert_eq!(world.lines().len(), 6);
+        allow("jobs/2", 0o700);
+        allow("jobs/1/c.log", 0o600);
+        world.finish();
+        assert_eq!(world.sorted_lines().concat(), numbered(0..10));
+    });
 }
