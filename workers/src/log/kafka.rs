@@ -298,7 +298,7 @@ impl Shared {
             )
         });
         if without_leader {
-            drop(self.asker.fetch_metadata(Some(topic), wait));
+            connect::learn(&self.settings, self.asker.client(), wait).ok();
         }
         found
     }

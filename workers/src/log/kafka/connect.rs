@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use logpipe_api::settings::KafkaSettings;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
-use super::config;
 use super::context::{Events, Trouble};
 use super::explain::{self, Hope};
-use super::native::{Failure, PartitionState, Request};
+use super::native::{self, Failure, PartitionState, Request};
+use super::{code, config};
 use crate::log::LogError;
 
 /// How long to wait before asking again.
@@ -104,6 +105,26 @@ fn unsupported(text: &str) -> Failure {
     }
 }
 
+/// Has a client ask any broker who the others are, and where the topic's partitions are.
+///
+/// A broker that its controllers have given up says that there are none. librdkafka then drops all that it knows, those of
+/// the settings, too, and may never look for one again (its issue 5301). So they are named to it once more.
+pub(super) fn learn<C: ClientContext>(
+    settings: &KafkaSettings,
+    client: &Client<C>,
+    patience: Duration,
+) -> KafkaResult<()> {
+    let found = client.fetch_metadata(Some(&settings.topic), patience);
+    let none_left = match &found {
+        Ok(metadata) => metadata.brokers().is_empty(),
+        Err(error) => code(error) == Code::BrokerTransportFailure,
+    };
+    if none_left {
+        native::add_brokers(client, &settings.bootstrap_servers.join(","));
+    }
+    found.map(drop)
+}
+
 /// Questions that are asked again while there is hope, and until patience is at its end.
 pub(super) struct Talk<'a> {
     settings: &'a KafkaSettings,
@@ -182,9 +203,8 @@ impl<'a> Talk<'a> {
 
     /// Asks any broker that is there who the others are, so that the next try does not wait for one that is gone.
     fn learn(&self, left: Duration) {
-        let topic = Some(self.settings.topic.as_str());
         // What is wrong, the next try says.
-        self.asker.fetch_metadata(topic, left.min(TRY)).ok();
+        learn(self.settings, self.asker.client(), left.min(TRY)).ok();
     }
 
     /// Serves the client; a complaint with which there is nothing to wait for.

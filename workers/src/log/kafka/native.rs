@@ -1,5 +1,5 @@
-//! What rdkafka has no safe call for: one queue for the records of many partitions, read in batches, and what the
-//! broker says about a topic. The only unsafe code of the project; touches librdkafka's C API and nothing else.
+//! What rdkafka has no safe call for: one queue for the records of many partitions, read in batches, what the
+//! broker says about a topic, and brokers for a client that has none left. The only unsafe code of the project; touches librdkafka's C API and nothing else.
 //!
 //! Everything borrowed from librdkafka (queue, topic, records) lives at most as long as its consumer: whoever
 //! holds a piece holds the [`Feed`] that owns them all.
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
@@ -139,6 +140,13 @@ impl Drop for Feed {
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }
+}
+
+/// Names the brokers to a client again, separated by commas. Those that it knows it keeps.
+pub(super) fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
+    let brokers = CString::new(brokers).expect("a client was made with these brokers");
+    // SAFETY: the client is alive, and the text ends with a NUL and is copied.
+    unsafe { sys::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
 fn last_error() -> RDKafkaErrorCode {

@@ -1,5 +1,5 @@
 //! Tells once that Kafka cannot be reached and once that it is back, and gives up where that cannot help. Asks
-//! its consumer.
+//! its consumer, and keeps it from having no broker to ask.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Shared;
+use super::connect;
 use super::context::{Events, Trouble};
 use super::explain::{self, Hope};
 use crate::log::LogError;
@@ -16,6 +17,8 @@ use crate::log::LogError;
 /// How often it is looked whether Kafka is back, and how long that may take.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_FOR: Duration = Duration::from_millis(300);
+/// How often it is looked when nothing comes and nothing is wrong: a client that has no broker left says nothing.
+const LOOK_WHEN_QUIET: Duration = Duration::from_secs(15);
 /// How long what was sent before may take to be handed out.
 const UNDER_WAY: Duration = Duration::from_secs(3);
 
@@ -23,6 +26,8 @@ const UNDER_WAY: Duration = Duration::from_secs(3);
 pub(super) struct Outage {
     place: String,
     begun: Option<Begun>,
+    /// Since when nothing has come.
+    quiet: Instant,
 }
 
 struct Begun {
@@ -36,6 +41,7 @@ impl Outage {
         Self {
             place: explain::place(settings),
             begun: None,
+            quiet: Instant::now(),
         }
     }
 
@@ -72,6 +78,7 @@ impl Outage {
 
     /// Something came from Kafka; right after the beginning that was still under way.
     pub(super) fn heard(&mut self) {
+        self.quiet = Instant::now();
         if self
             .begun
             .as_ref()
@@ -88,16 +95,17 @@ impl Outage {
         }
     }
 
-    /// Asks now and then whether Kafka is back, while it is not.
-    pub(super) fn look_for_end(&mut self, consumer: &BaseConsumer<Events>, topic: &str) {
-        let Some(begun) = &mut self.begun else {
-            return;
+    /// Asks now and then whether Kafka is there, while nothing comes.
+    pub(super) fn look(&mut self, consumer: &BaseConsumer<Events>, settings: &KafkaSettings) {
+        let (looked, every) = match &mut self.begun {
+            Some(begun) => (&mut begun.looked, LOOK_EVERY),
+            None => (&mut self.quiet, LOOK_WHEN_QUIET),
         };
-        if begun.looked.elapsed() < LOOK_EVERY {
+        if looked.elapsed() < every {
             return;
         }
-        begun.looked = Instant::now();
-        if consumer.fetch_metadata(Some(topic), LOOK_FOR).is_ok() {
+        *looked = Instant::now();
+        if connect::learn(settings, consumer.client(), LOOK_FOR).is_ok() {
             self.over();
         }
     }

@@ -201,7 +201,7 @@ impl Reader {
             }
             self.look_past_control_records(true);
             self.outage
-                .look_for_end(self.feed.consumer(), &self.shared.identity().topic);
+                .look(self.feed.consumer(), &self.shared.settings);
             let now = Instant::now();
             if now >= deadline {
                 return Ok(0);
