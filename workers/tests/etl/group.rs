@@ -114,13 +114,14 @@ impl Chance {
 }
 
 /// The group's coordinator: who has which partition.
-struct Coordinator {
+struct Coordinator<'a> {
+    world: &'a World,
     inboxes: Vec<Arc<Mutex<Inbox>>>,
     owners: Vec<usize>,
     chance: Chance,
 }
 
-impl Coordinator {
+impl Coordinator<'_> {
     fn assign(&mut self, partition: u32, worker: usize) {
         let mut inbox = self.inboxes[worker].lock().unwrap();
         inbox.given_back.remove(&partition);
@@ -141,6 +142,12 @@ impl Coordinator {
 
     /// The old owner is taken for dead, and goes on for a while.
     fn steal(&mut self, partition: u32, worker: usize) {
+        // One that took over behind the new owner would fence it, and both would have to start anew.
+        let owner = format!("worker-{}", self.owners[partition as usize]);
+        until("the old owner has taken over", || {
+            let checkpoint = self.world.checkpoint(partition);
+            checkpoint.is_some_and(|checkpoint| checkpoint.owner == owner)
+        });
         let old = self.inboxes[self.owners[partition as usize]].clone();
         self.assign(partition, worker);
         std::thread::sleep(Duration::from_millis(self.chance.below(40) as u64));
@@ -197,6 +204,15 @@ fn fill(world: &World, range: Range<u64>) {
     }
 }
 
+/// Stops all workers when it is dropped, also by a panic: the scope would wait for them for ever.
+struct StopAll<'a>(&'a [Arc<Control>]);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|control| control.stop());
+    }
+}
+
 fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
     let mut world = World::new(PARTITIONS);
     world.options.limits.interval = Duration::from_millis(15);
@@ -212,6 +228,7 @@ fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
         .map(|_| Arc::new(Control::new(PARTITIONS)))
         .collect();
     std::thread::scope(|scope| {
+        let running = StopAll(&controls);
         let workers: Vec<_> = (0..WORKERS)
             .map(|name| {
                 let (world, log, control) = (&world, &logs[name], &controls[name]);
@@ -219,6 +236,7 @@ fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
             })
             .collect();
         let mut coordinator = Coordinator {
+            world: &world,
             inboxes: logs.iter().map(|log| log.inbox.clone()).collect(),
             owners: vec![0; PARTITIONS as usize],
             chance: Chance(seed),
@@ -238,9 +256,7 @@ fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
         until("the group knows", || {
             (0..PARTITIONS as usize).all(|p| logs.iter().any(|log| told(log, p) == end))
         });
-        for control in &controls {
-            control.stop();
-        }
+        drop(running);
         for worker in workers {
             worker.join().unwrap();
         }
