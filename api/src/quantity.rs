@@ -1,4 +1,4 @@
-//! Amounts as Kubernetes writes them: a whole number and a suffix. Pure.
+//! Amounts as Kubernetes writes them: a number and a suffix. Pure.
 
 /// Why an amount of bytes cannot be read. The schema and its rules refuse such a value, so it is only met in a
 /// resource that has not been validated.
@@ -19,6 +19,38 @@ pub fn bytes(text: &str) -> Result<u64, QuantityError> {
     let malformed = || QuantityError::Malformed(text.to_owned());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);
+    let one = one(suffix).ok_or_else(malformed)?;
+    if number.is_empty() {
+        return Err(malformed());
+    }
+    let number: Option<u64> = number.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(one))
+        .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))
+}
+
+/// An amount of anything in billionths, which is as fine as they are; `None` for what is none, has an exponent, or is
+/// more than 128 bits hold.
+pub fn nanos(text: &str) -> Option<u128> {
+    const NANOS: u128 = 1_000_000_000;
+    let digits = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let (number, suffix) = text.split_at(digits.count());
+    let one = match suffix {
+        "n" => 1,
+        "u" => NANOS / 1_000_000,
+        "m" => NANOS / 1000,
+        _ => u128::from(one(suffix)?) * NANOS,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = format!("{whole}{part}").parse().ok()?;
+    let scale = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
+    Some(whole.checked_mul(one)? / scale)
+}
+
+/// What one of this suffix is; `None` where it is no suffix, or one of less than one.
+fn one(suffix: &str) -> Option<u64> {
     let (base, power): (u64, u32) = match suffix {
         "" => (1, 0),
         "k" => (1000, 1),
@@ -33,15 +65,9 @@ pub fn bytes(text: &str) -> Result<u64, QuantityError> {
         "Ti" => (1024, 4),
         "Pi" => (1024, 5),
         "Ei" => (1024, 6),
-        _ => return Err(malformed()),
+        _ => return None,
     };
-    if number.is_empty() {
-        return Err(malformed());
-    }
-    let number: Option<u64> = number.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(base.pow(power)))
-        .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))
+    Some(base.pow(power))
 }
 
 #[cfg(test)]
@@ -76,5 +102,22 @@ mod tests {
             assert_eq!(bytes(text), too_large, "{text}");
         }
         assert_eq!(bytes("18446744073709551615"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn parts_of_one_are_counted_too() {
+        for (text, wanted) in [
+            ("1n", 1),
+            ("1u", 1000),
+            ("1m", 1_000_000),
+            ("0.5", 500_000_000),
+            ("1.5k", 1_500_000_000_000),
+            ("1Ki", 1_024_000_000_000),
+        ] {
+            assert_eq!(nanos(text), Some(wanted), "{text}");
+        }
+        for text in ["", "m", "x", "1e3", "1.2.3", "-1", "1mi"] {
+            assert_eq!(nanos(text), None, "{text}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
 use kube::{Client, ResourceExt};
+use logpipe_api::quantity;
 use serde_json::Value;
 
 use crate::desired::names::{APPLIED, COMPONENT, Component, MANAGED_BY, OPERATOR, PIPELINE, hash8};
@@ -183,38 +184,8 @@ fn holds(whole: &Value, part: &Value) -> bool {
 }
 
 fn is_as_much(one: &Value, other: &Value) -> bool {
-    let amount = |value: &Value| value.as_str().and_then(nanos);
+    let amount = |value: &Value| value.as_str().and_then(quantity::nanos);
     amount(one).is_some_and(|one| amount(other) == Some(one))
-}
-
-/// A quantity of Kubernetes in billionths, which is as fine as they are.
-fn nanos(text: &str) -> Option<u128> {
-    let digits = text
-        .bytes()
-        .take_while(|byte| byte.is_ascii_digit() || *byte == b'.');
-    let (number, unit) = text.split_at(digits.count());
-    let (base, power): (u128, u32) = match unit {
-        "n" => (1, 0),
-        "u" => (1000, 1),
-        "m" => (1000, 2),
-        "" => (1000, 3),
-        "k" => (1000, 4),
-        "M" => (1000, 5),
-        "G" => (1000, 6),
-        "T" => (1000, 7),
-        "P" => (1000, 8),
-        "Ki" => (1024, 1),
-        "Mi" => (1024, 2),
-        "Gi" => (1024, 3),
-        "Ti" => (1024, 4),
-        "Pi" => (1024, 5),
-        _ => return None,
-    };
-    let one = base.pow(power) * if base == 1024 { 1_000_000_000 } else { 1 };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u128 = format!("{whole}{part}").parse().ok()?;
-    let scale = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
-    Some(whole.checked_mul(one)? / scale)
 }
 
 /// Whether nobody else has made an object of this name. What carries our labels, or our pipeline's UID where these were
