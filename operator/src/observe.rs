@@ -174,11 +174,18 @@ fn producer(pipeline: &str, live: &Live) -> Option<String> {
         let templates = set.spec?.volume_claim_templates?;
         templates.first().and_then(told)
     } else {
-        let name = format!("data-{name}-0");
-        let is_it = |claim: &&PersistentVolumeClaim| claim.name_any() == name;
+        let is_it = |claim: &&PersistentVolumeClaim| claim_ordinal(claim, &name) == Some(0);
         told(live.claims.iter().find(is_it)?)
     };
     Some(found.unwrap_or_else(|| pipeline.to_owned()))
+}
+
+/// The number of the pod that a claim is for; `None` where it is not one of the StatefulSet `set`.
+pub(crate) fn claim_ordinal(claim: &PersistentVolumeClaim, set: &str) -> Option<i32> {
+    let name = claim.metadata.name.as_deref()?;
+    let ordinal = name.strip_prefix("data-")?.strip_prefix(set)?;
+    let ordinal = ordinal.strip_prefix('-')?.parse().ok();
+    ordinal.filter(|ordinal| *ordinal >= 0)
 }
 
 /// Whether a Job has done its work.

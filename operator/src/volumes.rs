@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::desired::names::{COMPONENT, Component};
 use crate::error::{is_permanent, server_message};
 use crate::object::{Kind, Object};
-use crate::observe::Live;
+use crate::observe::{Live, claim_ordinal};
 use crate::pending::Pending;
 use crate::validate::Pipeline;
 
@@ -110,11 +110,8 @@ fn other_owners(
     live: &Live,
 ) -> Option<Vec<OwnerReference>> {
     let (name, uid) = (set.name_any(), set.uid()?);
-    let claim_name = claim.name_any();
-    let pod = claim_name.strip_prefix("data-")?;
-    let ordinal = pod.strip_prefix(&name)?.strip_prefix('-')?;
-    let has_pod = live.pods.iter().any(|one| one.name_any() == pod);
-    if ordinal.parse::<u32>().is_err() || has_pod {
+    let pod = format!("{name}-{}", claim_ordinal(claim, &name)?);
+    if live.pods.iter().any(|one| one.name_any() == pod) {
         return None;
     }
     let mut owners = claim.owner_references().to_vec();
@@ -145,12 +142,7 @@ struct Volumes {
 impl Volumes {
     /// Whether it is one of them. A broker that was taken away leaves its own, which waits for a pod to grow.
     fn has(&self, claim: &PersistentVolumeClaim) -> bool {
-        let name = claim.name_any();
-        let ordinal = name.strip_prefix("data-").and_then(|name| {
-            let ordinal = name.strip_prefix(&self.set)?.strip_prefix('-')?;
-            ordinal.parse::<i64>().ok()
-        });
-        ordinal.is_some_and(|ordinal| ordinal < self.count)
+        claim_ordinal(claim, &self.set).is_some_and(|ordinal| i64::from(ordinal) < self.count)
     }
 }
 

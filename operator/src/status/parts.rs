@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use logpipe_api::pipeline::Suspend;
 use logpipe_probe::wire::CONTROLLERS;
 
@@ -13,7 +13,7 @@ use crate::desired;
 use crate::desired::names::{COMPONENT, Component};
 use crate::object::Kind;
 use crate::observe::pods::{is_ready, unready_since};
-use crate::observe::{Live, is_complete, ready_replicas};
+use crate::observe::{Live, claim_ordinal, is_complete, ready_replicas};
 use crate::pending::Pending;
 use crate::validate::Pipeline;
 
@@ -146,13 +146,9 @@ fn no_controller_for_long(applied: &Applied<'_>, replicas: i32) -> bool {
 
 /// How many brokers an earlier pipeline had whose disks are taken over, if it had controllers that this one lacks.
 fn missing_controllers(live: &Live, set: &str, replicas: i32) -> Option<i32> {
-    let ordinal = |claim: &PersistentVolumeClaim| {
-        let name = claim.metadata.name.as_deref()?;
-        let rest = name.strip_prefix("data-")?.strip_prefix(set)?;
-        rest.strip_prefix('-')?.parse::<i32>().ok()
-    };
-    let controllers = live.claims.iter().filter_map(ordinal);
-    let controllers = controllers.filter(|id| (replicas..CONTROLLERS).contains(id));
+    let brokers = live.claims.iter();
+    let brokers = brokers.filter_map(|claim| claim_ordinal(claim, set));
+    let controllers = brokers.filter(|id| (replicas..CONTROLLERS).contains(id));
     controllers.max().map(|id| id + 1)
 }
 
