@@ -232,17 +232,23 @@ impl Checkpoint {
             return Err(TransitionError::NotBehind { until, from });
         }
         let mut noted = self.written();
-        noted.version = VERSION_WITH_EMPTY;
-        noted.empty = Some(empty);
+        noted.set_empty(Some(empty));
         Ok(noted)
     }
 
     /// Without the note of what gave no row.
     #[must_use]
     pub(crate) fn without_empty(mut self) -> Self {
-        self.version = VERSION;
-        self.empty = None;
+        self.set_empty(None);
         self
+    }
+
+    fn set_empty(&mut self, empty: Option<Empty>) {
+        self.version = match empty {
+            Some(_) => VERSION_WITH_EMPTY,
+            None => VERSION,
+        };
+        self.empty = empty;
     }
 
     /// Announces a batch.
@@ -272,8 +278,7 @@ impl Checkpoint {
     /// Moves behind a batch that follows this state.
     pub(crate) fn pass(&mut self, batch: &Batch) {
         self.next = batch.end;
-        self.version = VERSION;
-        self.empty = None;
+        self.set_empty(None);
         self.seen = None;
         self.anchor = Some(batch.anchor.clone());
         self.producers.clone_from(&batch.producers_after);
@@ -288,8 +293,8 @@ impl Checkpoint {
     }
 
     /// What each file of `batch` carries in its footer: the checkpoint that announces it, but for who wrote it and
-    /// when and what was noted before, so that a batch comes out the same whoever finishes it. A checkpoint that was lost is [made again](rebuild)
-    /// from it.
+    /// when and what was noted before, so that a batch comes out the same whoever finishes it. A checkpoint that
+    /// was lost is [made again](rebuild) from it.
     pub fn imprint(&self, batch: &Batch) -> String {
         let imprint = Self {
             epoch: 0,

@@ -187,7 +187,8 @@ impl Committer {
     /// Announces a batch.
     pub async fn announce(&mut self, batch: &EncodedBatch) -> Result<(), CommitError> {
         let mut next = self.current.announce(batch.batch.clone());
-        if next.as_ref().is_ok_and(is_too_large) {
+        // Only a note can be left out.
+        if self.current.empty.is_some() && next.as_ref().is_ok_and(is_too_large) {
             next = next.map(Checkpoint::without_empty);
         }
         self.advance(next).await
