@@ -15,7 +15,7 @@ use logpipe_workers::log::memory::MemoryLog;
 use logpipe_workers::log::{Changes, Identity, Log, LogError, Member, Offset, Sink, Source};
 use logpipe_workers::store::Store;
 
-use crate::support::{World, lines, until};
+use crate::support::{StopOnDrop, World, lines, until};
 
 const PARTITIONS: u32 = 4;
 const WORKERS: usize = 3;
@@ -204,15 +204,6 @@ fn fill(world: &World, range: Range<u64>) {
     }
 }
 
-/// Stops all workers when it is dropped, also by a panic: the scope would wait for them for ever.
-struct StopAll<'a>(&'a [Arc<Control>]);
-
-impl Drop for StopAll<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|control| control.stop());
-    }
-}
-
 fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
     let mut world = World::new(PARTITIONS);
     world.options.limits.interval = Duration::from_millis(15);
@@ -228,7 +219,7 @@ fn each_line_is_a_row_once_while_partitions_move(seed: u64) {
         .map(|_| Arc::new(Control::new(PARTITIONS)))
         .collect();
     std::thread::scope(|scope| {
-        let running = StopAll(&controls);
+        let running: Vec<_> = controls.iter().map(|control| StopOnDrop(control)).collect();
         let workers: Vec<_> = (0..WORKERS)
             .map(|name| {
                 let (world, log, control) = (&world, &logs[name], &controls[name]);

@@ -1,5 +1,6 @@
 //! What rdkafka has no safe call for: one queue for the records of many partitions, read in batches, what the
-//! broker says about a topic, and brokers for a client that has none left. The only unsafe code of the project; touches librdkafka's C API and nothing else.
+//! broker says about a topic, and brokers for a client that has none left. The only unsafe code of the project;
+//! touches librdkafka's C API and nothing else.
 //!
 //! Everything borrowed from librdkafka (queue, topic, records) lives at most as long as its consumer: whoever
 //! holds a piece holds the [`Feed`] that owns them all.

@@ -26,8 +26,8 @@ const UNDER_WAY: Duration = Duration::from_secs(3);
 pub(super) struct Outage {
     place: String,
     begun: Option<Begun>,
-    /// Since when nothing has come.
-    quiet: Instant,
+    /// When it was looked last, or first seen that nothing comes; `None` when something came since.
+    quiet: Option<Instant>,
 }
 
 struct Begun {
@@ -41,7 +41,7 @@ impl Outage {
         Self {
             place: explain::place(settings),
             begun: None,
-            quiet: Instant::now(),
+            quiet: None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Outage {
 
     /// Something came from Kafka; right after the beginning that was still under way.
     pub(super) fn heard(&mut self) {
-        self.quiet = Instant::now();
+        self.quiet = None;
         if self
             .begun
             .as_ref()
@@ -99,7 +99,7 @@ impl Outage {
     pub(super) fn look(&mut self, consumer: &BaseConsumer<Events>, settings: &KafkaSettings) {
         let (looked, every) = match &mut self.begun {
             Some(begun) => (&mut begun.looked, LOOK_EVERY),
-            None => (&mut self.quiet, LOOK_WHEN_QUIET),
+            None => (self.quiet.get_or_insert_with(Instant::now), LOOK_WHEN_QUIET),
         };
         if looked.elapsed() < every {
             return;
