@@ -98,6 +98,15 @@ impl World {
         Running::start(self, &control)?.try_finish()
     }
 
+    /// What stands in the records of the first partition from this one on, whether it counts or not.
+    fn text_from(&self, record: usize) -> String {
+        let records = self.log.records(0);
+        let bytes = records[record..]
+            .iter()
+            .flat_map(|record| &record.value[..]);
+        String::from_utf8(bytes.copied().collect()).unwrap()
+    }
+
     /// The lines that count, by the receiver's rule, in the order of each partition.
     fn lines(&self) -> Vec<String> {
         let pieces = self.pieces();

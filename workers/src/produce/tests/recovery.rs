@@ -187,11 +187,7 @@ fn without_its_state_it_goes_on_where_only_records_of_others_were_lost() {
     world.log.trim(0, 1);
     world.append("app.log", numbered(12..14));
     world.finish();
-    let lines: Vec<u8> = world.log.records(0)[1..]
-        .iter()
-        .flat_map(|record| record.value.to_vec())
-        .collect();
-    assert_eq!(String::from_utf8(lines).unwrap(), numbered(0..14));
+    assert_eq!(world.text_from(1), numbered(0..14));
 }
 
 #[test]
@@ -219,12 +215,7 @@ fn an_idle_lane_keeps_up_with_what_others_write_and_saves_nothing_otherwise() {
     world.append("app.log", numbered(10..12));
     let before = world.log.records(0).len();
     world.finish();
-    let new = world.log.records(0).split_off(before);
-    let new: Vec<u8> = new
-        .iter()
-        .flat_map(|record| record.value.to_vec())
-        .collect();
-    assert_eq!(String::from_utf8(new).unwrap(), numbered(10..12));
+    assert_eq!(world.text_from(before), numbered(10..12));
 }
 
 #[test]
@@ -245,11 +236,7 @@ fn a_new_name_in_an_old_log_begins_when_somebody_says_that_it_is_new() {
     assert!(!begin.exists(), "it must not allow a second first start");
     world.append("app.log", numbered(10..12));
     world.finish();
-    let lines: Vec<u8> = world.log.records(0)[1..]
-        .iter()
-        .flat_map(|record| record.value.to_vec())
-        .collect();
-    assert_eq!(String::from_utf8(lines).unwrap(), numbered(0..12));
+    assert_eq!(world.text_from(1), numbered(0..12));
     // The log knows better.
     fs::remove_dir_all(world.path("state")).unwrap();
     fs::create_dir(world.path("state")).unwrap();
@@ -392,10 +379,5 @@ fn what_the_previous_state_needs_is_kept_in_the_log() {
     world.append("app.log", numbered(30..40));
     let before = world.log.records(0).len();
     world.finish();
-    let new = world.log.records(0).split_off(before);
-    let new: Vec<u8> = new
-        .iter()
-        .flat_map(|record| record.value.to_vec())
-        .collect();
-    assert_eq!(String::from_utf8(new).unwrap(), numbered(30..40));
+    assert_eq!(world.text_from(before), numbered(30..40));
 }
