@@ -1,8 +1,8 @@
 //! Manifests from text to typed [`LogPipeline`]s, or to every fault at once with its place.
 //!
 //! `logpipe run` and `logpipe validate` read manifests through here, by the CRD's own schema, defaults
-//! and rules, and by those of the operator; so what is valid here is valid for `kubectl apply`. [`load`] and [`read`] touch the disk;
-//! [`check`] is pure.
+//! and rules, and by those of the operator; so what is valid here is valid for `kubectl apply`. [`load`] and
+//! [`read`] touch the disk; [`check`] is pure.
 
 use std::io::Read;
 use std::path::Path;

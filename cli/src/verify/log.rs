@@ -3,6 +3,7 @@
 //! records of a poll.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Arguments;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -224,14 +225,9 @@ impl<'a> Comparison<'a> {
     pub(super) fn finish(mut self, faults: &mut Faults) -> anyhow::Result<LogPart> {
         self.compare(self.until, faults)?;
         for (producer, lines) in std::mem::take(&mut self.untaken) {
-            self.part.missing += lines;
-            faults.add(Kind::NotThere, lines, || {
-                format!(
-                    "{}: {} of producer {producer} not there: the lines before them never came",
-                    self.label,
-                    things(lines, "line")
-                )
-            });
+            let what =
+                format_args!("producer {producer} not there: the lines before them never came");
+            self.told_missing(lines, what, faults);
         }
         self.source.release(self.partition)?;
         Ok(self.part)
@@ -328,14 +324,8 @@ impl<'a> Comparison<'a> {
         let missing = u64::from(expected.end - expected.start - there);
         let extra = u64::from(other);
         if missing > 0 {
-            self.part.missing += missing;
-            faults.add(Kind::NotThere, missing, || {
-                format!(
-                    "{}: {} of the record at offset {offset} not there",
-                    self.label,
-                    things(missing, "line")
-                )
-            });
+            let what = format_args!("the record at offset {offset} not there");
+            self.told_missing(missing, what, faults);
         }
         if extra > 0 {
             self.told_extra(
@@ -350,6 +340,13 @@ impl<'a> Comparison<'a> {
     fn extra(&mut self, run: Run, faults: &mut Faults) {
         let rows = u64::from(run.end - run.start);
         self.told_extra(run.offset, rows, "where the log holds no record", faults);
+    }
+
+    fn told_missing(&mut self, lines: u64, what: Arguments<'_>, faults: &mut Faults) {
+        self.part.missing += lines;
+        faults.add(Kind::NotThere, lines, || {
+            format!("{}: {} of {what}", self.label, things(lines, "line"))
+        });
     }
 
     fn told_extra(&mut self, offset: Offset, rows: u64, why: &str, faults: &mut Faults) {
