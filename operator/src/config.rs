@@ -103,6 +103,16 @@ impl Config {
 }
 
 #[cfg(test)]
+impl Config {
+    /// For tests to which its values are all one.
+    pub(crate) fn any() -> Self {
+        let names = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
+        let variables = names.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
+        Self::from_env(variables).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

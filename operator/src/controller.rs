@@ -195,13 +195,7 @@ mod tests {
                 response.body(kube::client::Body::from(status.to_string().into_bytes()))
             }
         });
-        Arc::new(Context::new(Client::new(server, "data"), config()))
-    }
-
-    fn config() -> Config {
-        let variables = ["WORKER_IMAGE", "KAFKA_IMAGE", "POD_NAMESPACE", "POD_NAME"];
-        let variables = variables.map(|name| (format!("LOGPIPE_{name}"), "x".to_owned()));
-        Config::from_env(variables).unwrap()
+        Arc::new(Context::new(Client::new(server, "data"), Config::any()))
     }
 
     fn deleted() -> LogPipeline {
@@ -245,7 +239,7 @@ mod tests {
                 http::Response::builder().body(kube::client::Body::from(answer))
             }
         });
-        let context = Arc::new(Context::new(Client::new(server, "data"), config()));
+        let context = Arc::new(Context::new(Client::new(server, "data"), Config::any()));
         let mut object = json!({
             "apiVersion": "logpipe.dev/v1alpha1", "kind": "LogPipeline",
             "metadata": {"name": "shop", "namespace": "data", "uid": "1", "finalizers": ["x", shutdown::FINALIZER]},

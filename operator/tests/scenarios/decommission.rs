@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::brokers::{Brokers, look, put_pods, with_brokers};
 use crate::fake::FakeApi;
 use crate::server::Server;
-use crate::{PIPELINE, condition, config, converge, edit, install, is_ready, pod};
+use crate::{condition, config, converge, delete, edit, install, is_ready, pod};
 
 const SET: &str = "statefulsets/demo-kafka";
 
@@ -162,9 +162,7 @@ async fn a_pipeline_that_is_deleted_meanwhile_keeps_its_brokers() {
     brokers.seen().replicas = vec![vec![4, 0, 1]];
     edit(&api, &with_brokers(3));
     crate::look(&api).await.unwrap();
-    let mut object = api.get(PIPELINE).unwrap();
-    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
-    api.put(PIPELINE, object);
+    delete(&api);
     api.put("pods/demo-source-0", pod("source"));
     crate::look(&api).await.unwrap();
     let source = api.get("statefulsets/demo-source").unwrap();

@@ -83,6 +83,19 @@ fn edit(api: &FakeApi, spec: &Value) {
     api.put(PIPELINE, object);
 }
 
+/// As `kubectl delete` does: its finalizer still holds it.
+fn delete(api: &FakeApi) {
+    let mut object = api.get(PIPELINE).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
+    api.put(PIPELINE, object);
+}
+
+/// As it is after a deletion that leaves it behind.
+fn disown(object: &mut Value) {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.remove("ownerReferences");
+}
+
 async fn look(api: &FakeApi) -> Result<(), Error> {
     Server::fake(api).look().await
 }
@@ -498,9 +511,7 @@ async fn a_pipeline_ends_in_its_order() {
     for component in ["source", "etl", "kafka"] {
         api.put(&format!("pods/demo-{component}-0"), pod(component));
     }
-    let mut object = api.get(PIPELINE).unwrap();
-    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
-    api.put(PIPELINE, object);
+    delete(&api);
     let replicas = |name: &str| {
         api.get(&format!("statefulsets/demo-{name}")).unwrap()["spec"]["replicas"].clone()
     };
@@ -531,9 +542,7 @@ async fn a_set_that_the_collector_removed_is_not_made_again() {
         api.put(&format!("pods/demo-{component}-0"), pod(component));
         api.remove(&format!("statefulsets/demo-{component}"));
     }
-    let mut object = api.get(PIPELINE).unwrap();
-    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
-    api.put(PIPELINE, object);
+    delete(&api);
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_some(), "its pods still end");
     for component in ["source", "kafka"] {
@@ -620,10 +629,7 @@ async fn fewer_controllers_than_the_volumes_had_are_told_how_many_those_were() {
     for key in api.keys() {
         if key.starts_with("persistentvolumeclaims/") || key.ends_with("-bootstrapped") {
             let mut kept = api.get(&key).unwrap();
-            kept["metadata"]
-                .as_object_mut()
-                .unwrap()
-                .remove("ownerReferences");
+            disown(&mut kept);
             again.put(&key, kept);
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fake::FakeApi;
 use crate::server::{Server, same};
-use crate::{PIPELINE, condition, edit, install, is_ready, look, pod, quickstart};
+use crate::{PIPELINE, condition, delete, disown, edit, install, is_ready, look, pod, quickstart};
 
 fn three(size: &str) -> Value {
     let mut spec = quickstart();
@@ -179,14 +179,9 @@ async fn a_pipeline_that_ends_while_its_brokers_belong_to_nobody_takes_them_alon
     let key = "statefulsets/demo-kafka";
     api.remove(key);
     let mut left = pod("kafka");
-    left["metadata"]
-        .as_object_mut()
-        .unwrap()
-        .remove("ownerReferences");
+    disown(&mut left);
     api.put("pods/demo-kafka-0", left);
-    let mut object = api.get(PIPELINE).unwrap();
-    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
-    api.put(PIPELINE, object);
+    delete(&api);
     look(&api).await.unwrap();
     assert!(api.get(PIPELINE).is_some());
     assert!(api.get(key).is_some(), "it is there to take them back");
@@ -204,15 +199,10 @@ async fn a_pipeline_that_ends_while_its_source_belongs_to_nobody_takes_it_along_
     let key = "statefulsets/demo-source";
     api.remove(key);
     let mut left = pod("source");
-    left["metadata"]
-        .as_object_mut()
-        .unwrap()
-        .remove("ownerReferences");
+    disown(&mut left);
     api.put("pods/demo-source-0", left);
     api.put("pods/demo-etl-0", pod("etl"));
-    let mut object = api.get(PIPELINE).unwrap();
-    object["metadata"]["deletionTimestamp"] = json!(jiff::Timestamp::now().to_string());
-    api.put(PIPELINE, object);
+    delete(&api);
     look(&api).await.unwrap();
     let set = api.get(key).expect("it is there to take the pod back");
     assert_eq!(set["spec"]["replicas"], 0, "and to end it");
