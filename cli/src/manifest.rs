@@ -8,7 +8,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
 use serde_json::{Value as Json, json};
 
@@ -287,7 +286,7 @@ fn check_pipeline(root: &Node, checked: &mut Checked) {
             .iter()
             .any(|fault| refused(fault) && within(fault));
     if !broken {
-        match serde_json::from_value(object) {
+        match LogPipeline::from_json(object) {
             Ok(pipeline) => checked.pipelines.push(pipeline),
             // What the schema lets pass and the types do not: metadata that is not Kubernetes'.
             Err(error) => faults.push(
@@ -306,7 +305,7 @@ fn check_pipeline(root: &Node, checked: &mut Checked) {
 
 /// The schema of the CRD, and around it what the API server adds to every resource.
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
-    let crd = serde_json::to_value(LogPipeline::crd()).expect("a CRD is JSON");
+    let crd = LogPipeline::crd_json();
     let mut schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text});

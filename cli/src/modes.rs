@@ -162,7 +162,10 @@ mod tests {
             }}},
             "sink": {"s3": {"bucket": "logs", "credentials": {"secretRef": {"name": "s3"}}}},
         });
-        let pipeline = LogPipeline::new("shop", serde_json::from_value(spec).unwrap());
+        let pipeline = LogPipeline::new(
+            "shop",
+            logpipe_api::LogPipelineSpec::from_json(spec).unwrap(),
+        );
         let mut modes = Modes {
             kafka: KafkaMode::Manifest,
             sink: SinkMode::Manifest,

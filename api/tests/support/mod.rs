@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::CustomResourceExt;
 use logpipe_api::LogPipeline;
 use serde_json::{Number, Value};
 
 /// The CRD as JSON, with whole numbers written as whole numbers (`maximum: 300`, not `300.0`).
 pub(crate) fn crd() -> Value {
-    let mut crd = serde_json::to_value(LogPipeline::crd()).expect("a CRD is JSON");
+    let mut crd = LogPipeline::crd_json();
     write_whole_numbers_whole(&mut crd);
     crd
 }

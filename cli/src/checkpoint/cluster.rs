@@ -9,9 +9,9 @@ use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, PostParams};
 use kube::config::KubeConfigOptions;
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, Config, Resource, ResourceExt};
 use logpipe_api::LogPipeline;
 use logpipe_api::names::{self, Component, Names};
 use logpipe_api::pipeline::Suspend;
@@ -19,6 +19,7 @@ use logpipe_api::settings::checkpoint_object;
 use logpipe_workers::checkpoint::config_map::ConfigMapStore;
 use logpipe_workers::checkpoint::survey::{MARK, Survey};
 use logpipe_workers::checkpoint::{CheckpointStore, Swap};
+use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
 use super::{Change, Checkpoints, Found, Stored, is_stored_key};
@@ -62,8 +63,7 @@ impl Cluster {
             };
             let config = config.context("no cluster can be found: is there a kubeconfig?")?;
             let client = Client::try_from(config).context("the cluster cannot be used")?;
-            let pipelines: Api<LogPipeline> = Api::namespaced(client.clone(), namespace);
-            let pipeline = pipelines.get(name).await.with_context(|| {
+            let pipeline = pipeline(&client, namespace, name).await.with_context(|| {
                 format!("logpipeline {name} of namespace {namespace} cannot be read")
             })?;
             anyhow::Ok((client, pipeline))
@@ -78,10 +78,7 @@ impl Cluster {
         })
     }
 
-    fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-    {
+    fn config_maps(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -92,14 +89,14 @@ impl Cluster {
     async fn checkpoints(&self) -> anyhow::Result<Vec<ConfigMap>> {
         let selector = names::selector_text(&self.name(), Component::Checkpoint);
         let params = ListParams::default().labels(&selector);
-        let maps = self.api::<ConfigMap>().list(&params).await;
+        let maps = self.config_maps().list(&params).await;
         Ok(maps
             .context("the ConfigMaps of the checkpoints cannot be listed")?
             .items)
     }
 
     /// Fails unless no ETL worker is there, nor can come. Returns what they are made from.
-    async fn stopped(&self) -> anyhow::Result<StatefulSet> {
+    async fn stopped(&self) -> anyhow::Result<DynamicObject> {
         let remedy = {
             let context = self.context.as_ref();
             let context = context.map_or_else(String::new, |name| format!(" --context {name}"));
@@ -110,14 +107,15 @@ impl Cluster {
                 self.namespace
             )
         };
-        let pipeline = self.api::<LogPipeline>().get(&self.name()).await;
+        let pipeline = pipeline(&self.client, &self.namespace, &self.name()).await;
         let pipeline = pipeline.context("the pipeline cannot be read")?;
         ensure!(
             pipeline.spec.suspend == Suspend::All,
             "workers of {} may be writing: spec.suspend is not All; {remedy}",
             self.label()
         );
-        let set = self.api::<StatefulSet>().get_opt(&self.names.etl()).await;
+        let sets = objects::<StatefulSet>(&self.client, &self.namespace);
+        let set = sets.get_opt(&self.names.etl()).await;
         let set = set.context("the StatefulSet of the workers cannot be read")?;
         let set = set.with_context(|| {
             format!(
@@ -126,15 +124,13 @@ impl Cluster {
                 self.names.etl()
             )
         })?;
-        let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
         ensure!(
-            replicas == Some(0),
+            set.data["spec"]["replicas"] == 0,
             "workers of {} may be writing: the operator has not stopped them yet; wait until its pods are gone",
             self.label()
         );
         let selector = names::selector_text(&self.name(), Component::Etl);
-        let pods = self
-            .api::<Pod>()
+        let pods = objects::<Pod>(&self.client, &self.namespace)
             .list(&ListParams::default().labels(&selector))
             .await;
         let pods = pods
@@ -152,10 +148,9 @@ impl Cluster {
 
     async fn look(&self) -> anyhow::Result<Survey> {
         let set = self.stopped().await?;
-        let pods: Api<Pod> = self.api();
-        let pod = pods
-            .create(&PostParams::default(), &self.surveyor(set)?)
-            .await;
+        let pods = objects::<Pod>(&self.client, &self.namespace);
+        let pod = surveyor(&self.name(), &set)?;
+        let pod = pods.create(&PostParams::default(), &pod).await;
         let pod = pod.context("the pod that looks at sink and topic cannot be made")?;
         let name = pod.name_any();
         output::note(&format!(
@@ -174,14 +169,14 @@ impl Cluster {
     }
 
     /// What the pod said, when it has ended well.
-    async fn wait_for(&self, pods: &Api<Pod>, name: &str) -> anyhow::Result<String> {
+    async fn wait_for(&self, pods: &Api<DynamicObject>, name: &str) -> anyhow::Result<String> {
         let begun = Instant::now();
         loop {
             let pod = pods.get(name).await.context("the pod cannot be read")?;
-            let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
-            let phase = phase.unwrap_or_default();
+            let phase = pod.data["status"]["phase"].as_str().unwrap_or_default();
             if phase == "Succeeded" || phase == "Failed" {
-                let said = pods.logs(name, &LogParams::default()).await;
+                let logs: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+                let said = logs.logs(name, &LogParams::default()).await;
                 let said = said.with_context(|| format!("what pod {name} said cannot be read"))?;
                 ensure!(phase == "Succeeded", "pod {name} failed, and said:\n{said}");
                 return Ok(said);
@@ -194,35 +189,6 @@ impl Cluster {
             );
             tokio::time::sleep(STEP).await;
         }
-    }
-
-    /// A worker's pod with another role. It is none of the operator's, nor of the workers' set.
-    fn surveyor(&self, set: StatefulSet) -> anyhow::Result<Pod> {
-        let template = set.spec.map(|spec| spec.template);
-        let mut spec = template
-            .and_then(|template| template.spec)
-            .context("the workers' StatefulSet has no template")?;
-        spec.restart_policy = Some("Never".to_owned());
-        spec.active_deadline_seconds = Some(PATIENCE.as_secs() as i64);
-        spec.termination_grace_period_seconds = Some(5);
-        spec.automount_service_account_token = Some(false);
-        // What a user has put beside it may never end.
-        spec.containers.retain(|container| container.name == "etl");
-        let worker = spec.containers.first_mut();
-        let worker = worker.context("the workers' StatefulSet has no container etl")?;
-        worker.args = Some(vec!["survey".to_owned()]);
-        worker.readiness_probe = None;
-        let mut labels = names::labels(&self.name(), Component::Checkpoint);
-        labels.remove(names::MANAGED_BY);
-        Ok(Pod {
-            metadata: ObjectMeta {
-                generate_name: Some(self.names.survey()),
-                labels: Some(labels),
-                ..ObjectMeta::default()
-            },
-            spec: Some(spec),
-            ..Pod::default()
-        })
     }
 
     async fn write_all(&self, changes: &[Change]) -> anyhow::Result<()> {
@@ -277,7 +243,7 @@ impl Cluster {
             ..ConfigMap::default()
         };
         let created = self
-            .api::<ConfigMap>()
+            .config_maps()
             .create(&PostParams::default(), &map)
             .await;
         created.with_context(|| format!("ConfigMap {}/{object} cannot be made", self.namespace))?;
@@ -320,5 +286,90 @@ impl Checkpoints for Cluster {
 
     fn write(&mut self, changes: &[Change]) -> anyhow::Result<()> {
         self.runtime.block_on(self.write_all(changes))
+    }
+}
+
+/// Objects of Kubernetes as they are: nothing that a newer server knows is lost, and serde's code for all that a pod can
+/// hold is not compiled into this crate.
+fn objects<K>(client: &Client, namespace: &str) -> Api<DynamicObject>
+where
+    K: Resource<DynamicType = ()>,
+{
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
+}
+
+async fn pipeline(client: &Client, namespace: &str, name: &str) -> anyhow::Result<LogPipeline> {
+    let object = objects::<LogPipeline>(client, namespace).get(name).await?;
+    Ok(LogPipeline::from_json(serde_json::to_value(object)?)?)
+}
+
+/// A worker's pod with another role. It is none of the operator's, nor of the workers' set.
+fn surveyor(pipeline: &str, set: &DynamicObject) -> anyhow::Result<DynamicObject> {
+    let mut spec = set.data["spec"]["template"]["spec"].clone();
+    let containers = spec["containers"].as_array_mut();
+    // What a user has put beside it may never end.
+    let worker = containers
+        .into_iter()
+        .flatten()
+        .find(|container| container["name"] == "etl");
+    let worker = worker.context("the workers' StatefulSet has no container etl")?;
+    let mut worker = worker.take();
+    worker["args"] = json!(["survey"]);
+    worker["readinessProbe"] = Json::Null;
+    spec["containers"] = json!([worker]);
+    spec["restartPolicy"] = json!("Never");
+    spec["activeDeadlineSeconds"] = json!(PATIENCE.as_secs());
+    spec["terminationGracePeriodSeconds"] = json!(5);
+    spec["automountServiceAccountToken"] = json!(false);
+    let mut labels = names::labels(pipeline, Component::Checkpoint);
+    labels.remove(names::MANAGED_BY);
+    let mut pod = DynamicObject::new("", &ApiResource::erase::<Pod>(&()));
+    pod.metadata = ObjectMeta {
+        generate_name: Some(Names::new(pipeline).survey()),
+        labels: Some(labels),
+        ..ObjectMeta::default()
+    };
+    Ok(pod.data(json!({"spec": spec})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(containers: &Json) -> DynamicObject {
+        let spec = json!({"replicas": 0, "template": {"spec": {
+            "restartPolicy": "Always",
+            "newerThanThisBuild": {"kept": true},
+            "containers": containers,
+        }}});
+        DynamicObject::new("shop-etl", &ApiResource::erase::<StatefulSet>(&()))
+            .data(json!({"spec": spec}))
+    }
+
+    #[test]
+    fn the_pod_that_looks_is_a_worker_with_another_role() {
+        let worker = json!({"name": "etl", "image": "i", "args": ["etl"], "readinessProbe": {}});
+        let set = set(&json!([{"name": "beside"}, worker]));
+        let pod = serde_json::to_value(surveyor("shop", &set).unwrap()).unwrap();
+        assert_eq!(pod["kind"], "Pod");
+        assert_eq!(pod["metadata"]["generateName"], "shop-survey-");
+        assert_eq!(pod["metadata"]["labels"][names::MANAGED_BY], Json::Null);
+        let spec = &pod["spec"];
+        assert_eq!(spec["restartPolicy"], "Never");
+        assert_eq!(spec["newerThanThisBuild"]["kept"], true);
+        let [worker] = spec["containers"].as_array().unwrap().as_slice() else {
+            panic!("{spec}")
+        };
+        assert_eq!(worker["image"], "i");
+        assert_eq!(worker["args"], json!(["survey"]));
+        assert_eq!(worker["readinessProbe"], Json::Null);
+    }
+
+    #[test]
+    fn a_set_without_a_worker_is_refused() {
+        for containers in [json!([{"name": "beside"}]), Json::Null] {
+            let refused = surveyor("shop", &set(&containers)).unwrap_err();
+            assert!(refused.to_string().contains("no container etl"));
+        }
     }
 }

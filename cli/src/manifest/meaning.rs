@@ -42,7 +42,7 @@ pub(super) fn check(object: &Json, root: &Node, faults: &mut Vec<Fault>) {
 /// In the words of the operator. What a cluster needs and `logpipe run` does not is a warning.
 fn cluster_faults(object: &Json, root: &Node) -> Vec<Fault> {
     // What cannot be read was told by the schema.
-    let Ok(spec) = serde_json::from_value::<LogPipelineSpec>(object["spec"].clone()) else {
+    let Ok(spec) = LogPipelineSpec::from_json(object["spec"].clone()) else {
         return Vec::new();
     };
     let refused = spec.faults().into_iter().map(|fault| {
