@@ -10,8 +10,10 @@ object_store() { # namespaces…
   for namespace in object-store "$@"; do
     kubectl_ get namespace "$namespace" >/dev/null 2>&1 || kubectl_ create namespace "$namespace" >/dev/null
     kubectl_ apply -f - >/dev/null <<SECRET
-{apiVersion: v1, kind: Secret, metadata: {name: s3-credentials, namespace: $namespace},
- stringData: {AWS_ACCESS_KEY_ID: logpipe, AWS_SECRET_ACCESS_KEY: "$password"}}
+apiVersion: v1
+kind: Secret
+metadata: {name: s3-credentials, namespace: $namespace}
+stringData: {AWS_ACCESS_KEY_ID: logpipe, AWS_SECRET_ACCESS_KEY: "$password"}
 SECRET
   done
   kubectl_ -n object-store rollout status deployment/minio --timeout=120s >/dev/null ||
